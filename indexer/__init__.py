@@ -1,0 +1,1 @@
+"""Images in folders become searchable: watching, encoding, indexing."""

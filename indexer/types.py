@@ -1,0 +1,410 @@
+"""The nouns of the house: what travels between its rooms. Standard library and NumPy only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple, NewType, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FilePath = NewType("FilePath", bytes)
+"""An absolute path as the file system spells it (`os.fsencode`): names need not be UTF-8."""
+
+ContentHash = NewType("ContentHash", bytes)
+"""SHA-256 of a file's whole content, 32 bytes; `.hex()` is the public id of an image and what `sha256sum` prints."""
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""Preprocessed images before normalisation, RGB, channels last: (n, side, side, 3), or (side, side, 3) for one."""
+
+Features: TypeAlias = NDArray[np.float16]
+"""Visual features, (n, d), each of unit length (normalised in float32, then rounded)."""
+
+Embeddings: TypeAlias = NDArray[np.float32]
+"""Joint embeddings of texts or images, (n, j), each of unit length."""
+
+Matrix: TypeAlias = NDArray[np.float32]
+
+Ids: TypeAlias = NDArray[np.int64]
+"""Vector ids, (n,), >= 1 and never reused. One per content: the catalogue hands them out."""
+
+
+def display_path(path: FilePath) -> str:
+    """The path for people and JSON: bytes that are not UTF-8 are shown as escapes."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def content_hash(data: bytes) -> ContentHash:
+    """The content hash of a whole file held in memory."""
+    return ContentHash(hashlib.sha256(data).digest())
+
+
+class Stamp(NamedTuple):
+    """What the file system says of a file. Two equal stamps mean the same bytes; a rename may change only `ctime_ns`."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A whole file as it stood at one moment."""
+
+    stamp: Stamp
+    hash: ContentHash
+    data: bytes = field(repr=False)
+
+
+class ImageInfo(NamedTuple):
+    """What is known of a picture besides its pixels. Width and height are in pixels, EXIF-upright."""
+
+    format: str
+    width_px: int
+    height_px: int
+    size_bytes: int
+
+
+class Reason(StrEnum):
+    """Why a file was refused. The value is what people and clients see."""
+
+    UNSUPPORTED = "unsupported_format"
+    CORRUPT = "corrupt"
+    EMPTY = "empty"
+    TOO_MANY_BYTES = "too_many_bytes"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    NOT_REGULAR = "not_a_regular_file"
+    UNREADABLE = "unreadable"
+    DECODER_CRASHED = "decoder_crashed"
+    DECODER_TIMEOUT = "decoder_timeout"
+    DECODER_MEMORY = "decoder_out_of_memory"
+    BAD_FEATURE = "feature_not_finite"
+    DEVICE_MEMORY = "device_out_of_memory"
+    DEVICE_FAILED = "device_failed"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the cause may pass while the file stays as it is: then every rescan tries it again."""
+        return self in (Reason.UNREADABLE, Reason.DEVICE_MEMORY, Reason.DEVICE_FAILED)
+
+
+# ---------------------------------------------------------------- spaces
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How bytes become pixels and pixels become the tower's input; part of the fingerprint.
+
+    Attributes:
+        side_px: Side of the square input.
+        mean: Per channel, on a scale of 0 to 1.
+        std: Per channel, on a scale of 0 to 1.
+        interpolation: Name of the resampling filter, as open_clip spells it.
+        resize: How a picture is fitted: `shortest` (resize, then centre crop), `longest` (then pad), or `squash`.
+        fill: Padding level, 0 to 255, used by `longest`.
+        mode: `exact` (within 1 LSB of open_clip's transform) or `scaled` (DCT-scaled JPEG decode).
+        version: Raised whenever the same bytes may give other pixels than before.
+    """
+
+    side_px: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize: Literal["shortest", "longest", "squash"] = "shortest"
+    fill: int = 0
+    mode: Literal["exact", "scaled"] = "exact"
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSpace:
+    """All that decides which numbers a picture becomes. Vectors of two spaces are never mixed.
+
+    Attributes:
+        model: Architecture, as open_clip names it.
+        weights: SHA-256 (hex) of the weights' file, or `random-<seed>`.
+        precision: Precision class the tower runs in: `fp32`, `fp16`, `bf16`, ...
+        dim: Length of a visual feature.
+        preprocess: See `Preprocess`.
+    """
+
+    model: str
+    weights: str
+    precision: str
+    dim: int
+    preprocess: Preprocess
+    normalisation: Literal["l2"] = "l2"
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that name this space in cache keys, folders and answers."""
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+# ---------------------------------------------------------------- on the way in
+
+
+class Settled(NamedTuple):
+    """A dirty path that has come to rest. `stamp` is None when no regular file is there any more."""
+
+    path: FilePath
+    stamp: Stamp | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One picture ready for the encoder: pixels (side, side, 3) uint8."""
+
+    pixels: Pixels
+    info: ImageInfo
+
+
+class StoredFeature(NamedTuple):
+    """What the feature cache keeps of one content: the feature (d,) float16 and the picture's measures."""
+
+    feature: NDArray[np.float16]
+    info: ImageInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A path holds a picture whose feature is durable. Committing it is the acknowledgement."""
+
+    path: FilePath
+    stamp: Stamp
+    hash: ContentHash
+    info: ImageInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A path holds something that cannot be searched, and why. Tried again when its stamp changes (see `Reason.transient`)."""
+
+    path: FilePath
+    stamp: Stamp
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nothing is at this path any more."""
+
+    path: FilePath
+
+
+Outcome: TypeAlias = Found | Refused | Gone
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one catalogue transaction did.
+
+    Attributes:
+        seq: Number of the transaction, rising by one with each.
+        ids: Vector id of every content named by a `Found` of the batch.
+        removed: Ids whose last path went away; they are dead from now on.
+    """
+
+    seq: int
+    ids: Mapping[ContentHash, int]
+    removed: Sequence[int]
+
+
+# ---------------------------------------------------------------- what the catalogue answers
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """All that the catalogue knows of one path; `hash` and `vector_id` are None for a refused file."""
+
+    path: FilePath
+    stamp: Stamp
+    hash: ContentHash | None
+    vector_id: int | None
+    reason: Reason | None
+    detail: str
+    recorded_at: float
+    """When it was committed, seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One live content and every path that holds it. `modified_s` is the newest mtime, seconds since the epoch."""
+
+    vector_id: int
+    hash: ContentHash
+    info: ImageInfo
+    paths: tuple[FilePath, ...]
+    modified_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Sizes of the catalogue: paths with a picture, distinct contents, and refused paths by reason."""
+
+    files: int
+    contents: int
+    refused: Mapping[Reason, int]
+
+
+# ---------------------------------------------------------------- questions and answers
+
+
+class Neighbours(NamedTuple):
+    """Result of a search in the index: (q, k) each, best first, ties by lower id, padded with id -1 and score -inf."""
+
+    ids: Ids
+    scores: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageQuery:
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IdQuery:
+    """More like an indexed image: `id` is the hex content hash."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorQuery:
+    """A vector of the visual space (d,) or of the joint space (j,), told apart by length; normalised on arrival."""
+
+    vector: Sequence[float] = field(repr=False)
+
+
+Query: TypeAlias = TextQuery | ImageQuery | IdQuery | VectorQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer: `score` is the cosine, higher is better."""
+
+    id: str
+    score: float
+    path: FilePath
+    paths: tuple[FilePath, ...]
+    info: ImageInfo
+    modified_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first, and what the answer was made from. Times are in milliseconds."""
+
+    hits: tuple[Hit, ...]
+    embed_ms: float
+    search_ms: float
+    total_ms: float
+    count: int
+    """Rows in the index when it was searched."""
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedImage:
+    """A picture's id, its visual feature (d,) float32 and, where the model has one, its joint embedding (j,) float32."""
+
+    id: str
+    feature: Matrix
+    embedding: Matrix | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a long task stands: `rebuild` or `reencode`. The counts of `summary` and `error` are there at its end."""
+
+    task: str
+    running: bool
+    n_done: int
+    n_total: int
+    rate_per_s: float
+    eta_s: float | None
+    summary: Mapping[str, int | float] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The state of a running engine, for `/api/stats` and `indexer status`."""
+
+    model: str
+    fingerprint: str
+    precision: str
+    device: str
+    started_at: float
+    files: int
+    indexed: int
+    errors: int
+    errors_by_reason: Mapping[str, int]
+    pending: int
+    """Paths known to be dirty and not yet committed."""
+    oldest_pending_s: float
+    encoded_total: int
+    cache_hits_total: int
+    removed_total: int
+    generation: int
+    index_bytes: int
+    images_per_s: float
+    """Encoded over the last ten seconds."""
+    limited_by: str
+    """The stage that sets the pace now: `idle`, `settle`, `read`, `decode`, `encode` or `store`."""
+    progress: tuple[Progress, ...]
+    watching: Mapping[str, str]
+    """State of each watched folder: `events`, `polling`, or what is wrong."""
+    notices: tuple[str, ...]
+    """What a person should know or do, one line each."""
+    spaces: tuple[Mapping[str, Any], ...] = ()
+    """Every embedding space that this store has an index of; one of them is `active`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Memory of one device, bytes. The NVML figures are of the whole device, the torch ones of this process."""
+
+    index: int
+    name: str
+    total_bytes: int
+    used_bytes: int
+    free_bytes: int
+    torch_allocated_bytes: int
+    torch_reserved_bytes: int
+    torch_peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GpuMemory:
+    """`available` is False without a driver or a device, and `reason` says which."""
+
+    available: bool
+    reason: str = ""
+    devices: tuple[DeviceMemory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether searches can be answered, and each check by name: `ok`, `warn: …` or `fail: …`."""
+
+    ready: bool
+    checks: Mapping[str, str]
