@@ -269,6 +269,10 @@ class VectorIndex(Protocol):
         """The rows' norms (n,); NaN for an id that is not there."""
         ...
 
+    def norm_bounds(self) -> tuple[float, float]:
+        """No row's norm lies outside; after removals they may be wider than they need be. (1, 1) when empty."""
+        ...
+
     def ids(self) -> Ids:
         """Every id, ascending (a copy)."""
         ...

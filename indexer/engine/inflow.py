@@ -1,0 +1,62 @@
+"""What brings changes in: watcher, scans, settle, river and committer, started and stopped together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from indexer.ingest.budget import Budget
+from indexer.ingest.commit import Committer
+from indexer.ingest.river import River
+from indexer.ports import Embedder, Settle, Watcher
+from indexer.rescan import Rescans
+from indexer.types import display_path
+
+
+@dataclass(frozen=True, slots=True)
+class Inflow:
+    """The parts of the way in. `watching` is False where only what is asked for is read (a rebuild without a server)."""
+
+    settle: Settle
+    watcher: Watcher
+    rescans: Rescans
+    river: River
+    committer: Committer
+    budget: Budget
+    embedder: Embedder
+    watching: bool
+
+    def start(self) -> None:
+        """Events first, then the scan: what changes in between is seen by one of them."""
+        self.committer.start()
+        self.river.start()
+        if self.watching:
+            self.watcher.start()
+            self.rescans.start()
+
+    def stop(self) -> None:
+        """Take nothing new. What is on its way ends with decoder, embedder and committer."""
+        self.watcher.close()
+        self.rescans.close()
+        self.river.close()
+
+    def at_rest(self) -> bool:
+        """Whether nothing is dirty, on its way, or being scanned."""
+        return not self.rescans.busy and len(self.settle) == 0
+
+    def limited_by(self) -> str:
+        """The stage that sets the pace: the last one that has work waiting before it."""
+        if len(self.settle) == 0:
+            return "scan" if self.rescans.busy else "idle"
+        if self.committer.trouble or self.committer.n_waiting > 1:
+            return "store"
+        if self.embedder.n_waiting > 1:
+            return "encode"
+        if self.river.n_decoding > 1:
+            return "decode"
+        return "read" if self.budget.in_use[0] else "settle"
+
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know, one line each."""
+        held = [f"{display_path(folder)}: {why}" for folder, why in self.rescans.held.items()]
+        trouble = self.committer.trouble
+        return (*held, f"ingest is paused: {trouble}") if trouble else tuple(held)

@@ -1,0 +1,172 @@
+"""Ways to open the store: to serve, to answer only, to mend, or just to look."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from indexer.catalogue.reader import CatalogueReader
+from indexer.catalogue.sqlite import SqliteCatalogue
+from indexer.config import Config
+from indexer.engine.parts import open_index, open_inflow, open_parts, open_snapshots, settings_of
+from indexer.engine.running import RunningEngine
+from indexer.engine.spaces import SpaceRecord, all_records, spaces_kept
+from indexer.errors import StoreError
+from indexer.features.disk import DiskFeatureCache
+from indexer.geometry import Geometry
+from indexer.restore import restore
+from indexer.store.data_dir import DataDir, Holder
+from indexer.types import Progress, Stats
+
+logger = logging.getLogger(__name__)
+
+
+def open_engine(config: Config, *, watch: bool = True) -> RunningEngine:
+    """Open the store to serve it: takes its lock, loads the model, restores the index, and begins to watch.
+
+    Args:
+        config: The settings.
+        watch: False to look at no folder by itself; rebuilding still reads what it must.
+
+    Raises:
+        ConfigError: A watched folder is not there, or model settings cannot be used.
+        StoreLocked: Another process serves this store.
+        StoreError: The store cannot be opened.
+        ModelError: The model cannot be had or does not fit.
+    """
+    with ExitStack() as stack:
+        data = DataDir(config.store_dir)
+        stack.enter_context(data.lock())
+        catalogue = SqliteCatalogue.open(data.catalogue)
+        stack.callback(catalogue.close)
+        parts = open_parts(config, data, catalogue, stack)
+        inflow = open_inflow(config, parts, catalogue, watching=watch)
+        return RunningEngine(parts, inflow, data.publish, stack.pop_all().close).start()
+
+
+def open_reader(config: Config) -> RunningEngine:
+    """Open the store to answer questions only, beside a server or without one. Changes nothing.
+
+    Raises:
+        StoreError: There is no store yet, or it cannot be opened.
+        ModelError: As for `open_engine`.
+    """
+    with ExitStack() as stack:
+        data = DataDir(config.store_dir)
+        catalogue = _existing_catalogue(data)
+        stack.callback(catalogue.close)
+        parts = open_parts(config, data, catalogue, stack)
+        return RunningEngine(parts, None, lambda url: None, stack.pop_all().close).start()
+
+
+def running_server(config: Config) -> Holder | None:
+    """The process that serves this store now, if any."""
+    return DataDir(config.store_dir).holder()
+
+
+def offline_stats(config: Config) -> Stats:
+    """What the store tells without a server and without loading a model."""
+    data = DataDir(config.store_dir)
+    catalogue = _existing_catalogue(data)
+    try:
+        counts = catalogue.counts()
+    finally:
+        catalogue.close()
+    record = _record(config, data)
+    return Stats(
+        model=record.space.model if record else config.model.name,
+        fingerprint=record.space.fingerprint if record else "",
+        precision=record.space.precision if record else config.model.precision,
+        device="",
+        started_at=0.0,
+        files=counts.files,
+        indexed=counts.contents,
+        errors=sum(counts.refused.values()),
+        errors_by_reason={reason.value: n for reason, n in counts.refused.items()},
+        pending=0,
+        oldest_pending_s=0.0,
+        encoded_total=0,
+        cache_hits_total=0,
+        removed_total=0,
+        generation=0,
+        index_bytes=0,
+        images_per_s=0.0,
+        limited_by="stopped",
+        progress=(),
+        watching={},
+        notices=(),
+        spaces=spaces_kept(data.index, record.space.fingerprint if record else ""),
+    )
+
+
+def rebuild_offline(
+    config: Config, *, reencode: bool, on_progress: Callable[[Progress], None] = lambda progress: None
+) -> Progress:
+    """Make the index anew without a server; the model is loaded only if something must be encoded.
+
+    Raises:
+        StoreLocked: A server runs; ask it instead.
+        StoreError, ModelError: As for `open_engine`.
+    """
+    data = DataDir(config.store_dir)
+    record = _record(config, data)
+    if record is not None and not reencode:
+        progress = _restore_all(config, data, record, on_progress)
+        if not progress.summary["missing"]:
+            return progress
+        logger.info("%d images have no feature and must be encoded", progress.summary["missing"])
+    return _rebuild_with_model(config, reencode, on_progress)
+
+
+def _restore_all(
+    config: Config, data: DataDir, record: SpaceRecord, on_progress: Callable[[Progress], None]
+) -> Progress:
+    """Fill a new index from catalogue and cache, and save it as the next generation."""
+    started = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(data.lock())
+        catalogue = SqliteCatalogue.open(data.catalogue)
+        stack.callback(catalogue.close)
+        cache = DiskFeatureCache(data.features, record.space)
+        stack.callback(cache.close)
+        geometry = Geometry(record.projection, config.index.space, record.space.dim)
+        index = open_index(geometry, "cpu")
+        stack.callback(index.close)
+
+        def report(n_done: int, n_total: int) -> None:
+            rate = n_done / max(time.monotonic() - started, 1e-3)
+            on_progress(Progress("rebuild", True, n_done, n_total, rate, (n_total - n_done) / rate if rate else None))
+
+        done = restore(catalogue, cache, index, geometry, threading.Lock(), anew=True, on_progress=report)
+        folder = next(folder for folder, kept in all_records(data.index) if kept == record)
+        open_snapshots(folder, record.space, geometry).save(index)
+    seconds = round(time.monotonic() - started, 3)
+    counts = {"live": done.n_live, "restored": done.n_restored, "removed": done.n_removed, "encoded": 0}
+    summary = {**counts, "missing": len(done.missing), "seconds": seconds}
+    return Progress("rebuild", False, done.n_restored, done.n_live, done.n_restored / max(seconds, 1e-3), 0.0, summary)
+
+
+def _rebuild_with_model(config: Config, reencode: bool, on_progress: Callable[[Progress], None]) -> Progress:
+    with open_engine(config, watch=False) as engine:
+        engine.rebuild(reencode=reencode)
+        pause = threading.Event()
+        while (progress := engine.rebuild_progress()) and progress.running:
+            on_progress(progress)
+            pause.wait(0.1)
+    assert progress is not None
+    return replace(progress, running=False)
+
+
+def _existing_catalogue(data: DataDir) -> CatalogueReader:
+    if not data.catalogue.exists():
+        raise StoreError(f"there is no index in {data.path} yet; run `indexer serve` or `indexer watch` first")
+    return CatalogueReader.open_reader(data.catalogue)
+
+
+def _record(config: Config, data: DataDir) -> SpaceRecord | None:
+    """The space that these settings led to when it was last opened."""
+    return next((record for _, record in all_records(data.index) if record.settings == settings_of(config)), None)

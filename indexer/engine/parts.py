@@ -1,0 +1,193 @@
+"""The concrete parts, opened in order. The only file that names all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from indexer.catalogue.reader import CatalogueReader
+from indexer.catalogue.sqlite import SqliteCatalogue
+from indexer.config import Config
+from indexer.engine.guard import RootGuard
+from indexer.engine.inflow import Inflow
+from indexer.engine.spaces import SpaceRecord, write_record
+from indexer.errors import ConfigError
+from indexer.features.disk import DiskFeatureCache
+from indexer.files.reading import read_file
+from indexer.geometry import Geometry
+from indexer.ingest.budget import Budget
+from indexer.ingest.commit import Committer
+from indexer.ingest.river import River, Sources
+from indexer.ports import Decoder, Embedder, FeatureCache, Snapshots, VectorIndex
+from indexer.rescan import Rescans
+from indexer.store.data_dir import DataDir
+from indexer.types import EmbeddingSpace, FileContent, FilePath, Preprocess
+from indexer.watch.accept import Exclude
+from indexer.watch.scan import FolderScanner
+from indexer.watch.settle import SettleQueue
+from indexer.watch.watchdog_watcher import FolderWatcher
+
+# Pictures and bytes on their way at most. A GPU works in large batches, a CPU in small ones that a stop must wait for.
+IMAGES_ON_THEIR_WAY = {"cuda": 1024, "cpu": 64}
+BYTES_ON_THEIR_WAY = 512 << 20
+MOST_WORKERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What answers questions."""
+
+    catalogue: CatalogueReader
+    decoder: Decoder
+    embedder: Embedder
+    cache: FeatureCache
+    index: VectorIndex
+    snapshots: Snapshots
+    geometry: Geometry
+    index_dir: Path
+    device: str
+    read: Callable[[FilePath], FileContent]
+    notices: tuple[str, ...] = ()
+
+
+def open_parts(config: Config, data: DataDir, catalogue: CatalogueReader, stack: ExitStack) -> Parts:
+    """Open what answers: decoder and model first, for they take longest, then what depends on the embedding space."""
+    from indexer.encoder.checkpoint import resolve
+    from indexer.encoder.lane import EncoderLane
+    from indexer.encoder.openclip import OpenClipEncoder
+
+    checkpoint = resolve(config.model.name, config.model.pretrained, config.decode.mode)
+    decoder = open_decoder(config, checkpoint.preprocess)
+    stack.callback(decoder.close)
+    make = partial(
+        OpenClipEncoder, checkpoint,
+        device=config.model.device, precision=config.model.precision, digests=data.path / "digests.json",
+    )  # fmt: skip
+    batch_size = None if config.model.batch_size == "auto" else config.model.batch_size
+    embedder = EncoderLane(make, batch_size=batch_size, n_bulk=max(IMAGES_ON_THEIR_WAY.values()))
+    stack.callback(embedder.close)
+    geometry = Geometry(embedder.projection, config.index.space, embedder.space.dim)
+    folder = space_folder(data.index, embedder.space, geometry)
+    if isinstance(catalogue, SqliteCatalogue):
+        write_record(folder, SpaceRecord(embedder.space, embedder.projection, settings_of(config)))
+    cache = DiskFeatureCache(data.features, embedder.space)
+    stack.callback(cache.close)
+    index = open_index(geometry, embedder.device)
+    stack.callback(index.close)
+    return Parts(
+        catalogue=catalogue,
+        decoder=decoder,
+        embedder=embedder,
+        cache=cache,
+        index=index,
+        snapshots=open_snapshots(folder, embedder.space, geometry),
+        geometry=geometry,
+        index_dir=data.index,
+        device=embedder.device,
+        read=partial(read_file, max_bytes=config.decode.max_file_bytes),
+        notices=tuple(getattr(catalogue, "notices", ())),
+    )
+
+
+def open_inflow(config: Config, parts: Parts, catalogue: SqliteCatalogue, *, watching: bool) -> Inflow:
+    """Put the way in together. Nothing runs yet."""
+    folders = [FilePath(os.fsencode(folder)) for folder in config.folders]
+    guard = RootGuard(folders, catalogue)
+    if watching:
+        require_folders(config, guard)
+    exclude = Exclude(config.watch.exclude, folders)
+    # What was dropped because too much was dirty, the scan asked for here brings back.
+    settle = SettleQueue(
+        config.watch.settle_s, exclude=exclude, on_overflow=lambda: rescans.request_all("too many changes at once")
+    )
+    rescans = Rescans(
+        folders, FolderScanner(exclude), catalogue, settle, guard.doubt, guard.accept, config.watch.rescan_s
+    )
+    watcher = FolderWatcher(folders, exclude, settle.add, rescans.request, config.watch.polling)
+    committer = Committer(catalogue, parts.cache, parts.index, parts.geometry, settle.add)
+    budget = Budget(IMAGES_ON_THEIR_WAY[parts.device.partition(":")[0]], BYTES_ON_THEIR_WAY)
+    sources = Sources(
+        lambda path, stamp: read_file(path, config.decode.max_file_bytes, expected=stamp), guard.reachable
+    )
+    river = River(
+        settle, sources, parts.decoder, parts.embedder, catalogue, parts.cache, parts.index, committer, budget,
+        n_readers=min(max(2, n_cores()), 8),
+    )  # fmt: skip
+    return Inflow(settle, watcher, rescans, river, committer, budget, parts.embedder, watching)
+
+
+def open_decoder(config: Config, preprocess: Preprocess) -> Decoder:
+    """The children that decode; they warm up in the background."""
+    from indexer.images.jobs import Bounds
+    from indexer.images.limits import Limits
+    from indexer.images.pool import DecodePool
+
+    workers = config.decode.workers
+    return DecodePool(
+        preprocess,
+        Limits(config.decode.max_pixels, config.decode.max_file_bytes),
+        n_workers=min(n_cores(), MOST_WORKERS) if workers == "auto" else workers,
+        timeout_s=config.decode.timeout_s,
+        bulk=Bounds(max(IMAGES_ON_THEIR_WAY.values()), 2 * BYTES_ON_THEIR_WAY),  # the river's budget is the bound
+    )
+
+
+def open_index(geometry: Geometry, device: str) -> VectorIndex:
+    """The matrix, in the memory of the device that encodes."""
+    if device.startswith("cuda"):
+        from indexer.index.gpu import GpuIndex
+
+        return GpuIndex(geometry.row_dim, device=device)
+    from indexer.index.cpu import CpuIndex
+
+    return CpuIndex(geometry.row_dim)
+
+
+def open_snapshots(folder: Path, space: EmbeddingSpace, geometry: Geometry) -> Snapshots:
+    """The generations of one space's index."""
+    from indexer.index.snapshot import SnapshotFolder
+
+    return SnapshotFolder(folder, space.fingerprint, geometry.row_dim)
+
+
+def space_folder(index_dir: Path, space: EmbeddingSpace, geometry: Geometry) -> Path:
+    """Where an index is kept: by its space, and by what of it is indexed."""
+    return index_dir / (space.fingerprint if geometry.space == "visual" else f"{space.fingerprint}-{geometry.space}")
+
+
+def settings_of(config: Config) -> Mapping[str, str]:
+    """The settings that decide the embedding space and what of it is indexed."""
+    chosen = {
+        "model.name": config.model.name,
+        "model.pretrained": "" if config.model.name == "demo" else config.model.pretrained,
+        "model.precision": config.model.precision,
+        "model.device": config.model.device,
+        "decode.mode": config.decode.mode,
+        "index.space": config.index.space,
+    }
+    return {key: str(value) for key, value in chosen.items()}
+
+
+def require_folders(config: Config, guard: RootGuard) -> None:
+    """A folder beside the store is made; another must be there, or be known: then its disk may come back.
+
+    Raises:
+        ConfigError: A folder is not there and never was.
+    """
+    for folder in config.folders:
+        if folder.is_dir() or guard.knows(FilePath(os.fsencode(folder))):
+            continue
+        if folder.exists():
+            raise ConfigError(f"watch.folders: {folder} is not a folder; name one")
+        if folder.parent != config.store_dir.parent:
+            raise ConfigError(f"watch.folders: {folder} does not exist; make it, or name another folder")
+        folder.mkdir()
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,107 @@
+"""`rebuild` as a task: rows anew from the cache, and encoding of what is missing or wanted anew."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from indexer.ports import Catalogue
+from indexer.restore import Restored
+from indexer.types import ContentHash, Progress
+
+logger = logging.getLogger(__name__)
+
+
+class Rebuilding:
+    """Runs one rebuild at a time in a thread of its own, and tells how far it is.
+
+    Args:
+        catalogue: Names the contents.
+        restore: Writes every row anew; called with a progress callback.
+        encode_anew: Sends contents through the river again.
+        n_left: How many of those are not done yet.
+        at_rest: Whether the river has come to rest: then what is left has failed.
+        finished: Called at the end, whatever came out.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        restore: Callable[[Callable[[int, int], None]], Restored],
+        encode_anew: Callable[[Sequence[ContentHash]], None],
+        n_left: Callable[[], int],
+        at_rest: Callable[[], bool],
+        finished: Callable[[], None],
+    ) -> None:
+        self._catalogue = catalogue
+        self._restore = restore
+        self._encode_anew = encode_anew
+        self._n_left = n_left
+        self._at_rest = at_rest
+        self._finished = finished
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._started = 0.0
+        self._progress: Progress | None = None
+
+    @property
+    def progress(self) -> Progress | None:
+        """The running or the last rebuild."""
+        return self._progress
+
+    def start(self, *, reencode: bool) -> Progress:
+        """Begin, or join the one that runs."""
+        with self._lock:
+            if self._progress is None or not self._progress.running:
+                self._started = time.monotonic()
+                self._progress = Progress("reencode" if reencode else "rebuild", True, 0, 0, 0.0, None)
+                self._thread = threading.Thread(target=self._run, args=(reencode,), name="rebuild", daemon=True)
+                self._thread.start()
+            return self._progress
+
+    def close(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, reencode: bool) -> None:
+        summary: dict[str, int | float] = {}
+        error = ""
+        try:
+            restored = self._restore(self._report)
+            hashes = self._catalogue.live()[1] if reencode else list(restored.missing)
+            n_failed = self._encode(hashes) if hashes else 0
+            summary = {
+                "live": restored.n_live,
+                "restored": restored.n_restored,
+                "removed": restored.n_removed,
+                "encoded": len(hashes) - n_failed,
+                "missing": n_failed,
+            }
+            self._finished()
+        except Exception as e:  # a worker's loop: the reason goes to whoever asks, the service goes on
+            logger.exception("rebuild failed")
+            error = str(e) or type(e).__name__
+        summary["seconds"] = round(time.monotonic() - self._started, 3)
+        assert self._progress is not None
+        self._progress = replace(self._progress, running=False, eta_s=0.0, summary=summary, error=error)
+
+    def _encode(self, hashes: Sequence[ContentHash]) -> int:
+        """Send contents through the river and wait; returns how many could not be encoded."""
+        self._report(0, len(hashes))
+        self._encode_anew(hashes)
+        while self._n_left() and not self._at_rest() and not self._stopping.wait(0.1):
+            self._report(len(hashes) - self._n_left(), len(hashes))
+        n_failed = self._n_left()
+        self._report(len(hashes) - n_failed, len(hashes))
+        return n_failed
+
+    def _report(self, n_done: int, n_total: int) -> None:
+        assert self._progress is not None
+        rate = n_done / max(time.monotonic() - self._started, 1e-3)
+        eta_s = (n_total - n_done) / rate if rate > 0 else None
+        self._progress = replace(self._progress, n_done=n_done, n_total=n_total, rate_per_s=rate, eta_s=eta_s)

@@ -1,0 +1,246 @@
+"""A running engine: what the doors talk to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from indexer.engine.inflow import Inflow
+from indexer.engine.keeper import Keeper
+from indexer.engine.parts import Parts
+from indexer.engine.rebuilding import Rebuilding
+from indexer.engine.spaces import spaces_kept
+from indexer.errors import InputError
+from indexer.gpu.nvml import gpu_memory
+from indexer.restore import Restored, restore
+from indexer.search import Search
+from indexer.thumbnails import Thumbnails
+from indexer.types import (
+    ContentHash,
+    EmbeddedImage,
+    Embeddings,
+    EmbeddingSpace,
+    FileRecord,
+    GpuMemory,
+    ImageRecord,
+    Progress,
+    Query,
+    Readiness,
+    SearchResult,
+    Stats,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class RunningEngine:
+    """Implements `indexer.ports.Engine` over opened parts. Made by `open_engine` and `open_reader`, not by hand.
+
+    Args:
+        parts: What answers.
+        inflow: What brings changes; None for a reader, which only answers.
+        publish: Writes the server's address where other commands find it.
+        close_parts: Ends the parts, in the right order; called once.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        inflow: Inflow | None,
+        publish: Callable[[str], None],
+        close_parts: Callable[[], None],
+    ) -> None:
+        self._parts = parts
+        self._inflow = inflow
+        self._close_parts = close_parts
+        self._lock = inflow.committer.lock if inflow else threading.Lock()
+        self.publish = publish
+        self._started_at = time.time()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._keeper = Keeper(
+            parts.index,
+            parts.snapshots,
+            n_changes=lambda: inflow.committer.n_index_changes if inflow else 0,
+            n_encoded=lambda: parts.embedder.n_encoded,
+        )
+        self._search = Search(
+            parts.embedder,
+            parts.decoder,
+            parts.index,
+            parts.catalogue,
+            parts.geometry,
+            generation=lambda: self._keeper.generation,
+        )
+        self._thumbnails = Thumbnails(parts.decoder, parts.read)
+        self._rebuilding = Rebuilding(
+            parts.catalogue, self._restore_anew, self._encode_anew, self._n_left, self._at_rest, self._keeper.save_anew
+        )
+
+    def start(self) -> RunningEngine:
+        """Bring the index up to the catalogue, then begin to watch. Closes everything if that fails."""
+        try:
+            self._restore()
+            if self._inflow:
+                self._inflow.start()
+                self._keeper.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __enter__(self) -> RunningEngine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # ------------------------------------------------------------ asking
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        return self._parts.embedder.space
+
+    @property
+    def dims(self) -> tuple[int, int | None]:
+        return self._parts.geometry.dims
+
+    def search(self, query: Query, limit: int, offset: int = 0) -> SearchResult:
+        return self._search.search(query, limit, offset)
+
+    def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
+        return self._search.embed_images(images)
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        return self._search.embed_texts(texts)
+
+    def image(self, id: str) -> ImageRecord:
+        return self._search.image(id)
+
+    def thumbnail(self, id: str, side_px: int) -> bytes:
+        return self._thumbnails.get(self._search.image(id), side_px)
+
+    def refused(self, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]:
+        n_refused = sum(self._parts.catalogue.counts().refused.values())
+        return self._parts.catalogue.refused(limit, offset), n_refused
+
+    def gpu_memory(self) -> GpuMemory:
+        return gpu_memory()
+
+    def readiness(self) -> Readiness:
+        checks = {"catalogue": "ok", "encoder": "ok", "index": "ok"}
+        if self._inflow:
+            trouble = self._inflow.committer.trouble
+            checks["store"] = f"warn: ingest is paused: {trouble}" if trouble else "ok"
+            wrong = [state for state in self._inflow.watcher.state().values() if state not in ("events", "polling")]
+            checks["watch"] = f"warn: {wrong[0]}" if wrong else "ok"
+        return Readiness(not self._closed, checks)
+
+    def stats(self) -> Stats:
+        parts, inflow = self._parts, self._inflow
+        counts = parts.catalogue.counts()
+        progress = self._rebuilding.progress
+        return Stats(
+            model=parts.embedder.space.model,
+            fingerprint=parts.embedder.space.fingerprint,
+            precision=parts.embedder.space.precision,
+            device=parts.device,
+            started_at=self._started_at,
+            files=counts.files,
+            indexed=len(parts.index),
+            errors=sum(counts.refused.values()),
+            errors_by_reason={reason.value: n for reason, n in counts.refused.items()},
+            pending=len(inflow.settle) if inflow else 0,
+            oldest_pending_s=inflow.settle.oldest_s if inflow else 0.0,
+            encoded_total=parts.embedder.n_encoded,
+            cache_hits_total=inflow.river.n_cache_hits if inflow else 0,
+            removed_total=inflow.committer.n_removed if inflow else 0,
+            generation=self._keeper.generation,
+            index_bytes=parts.index.n_bytes,
+            images_per_s=self._keeper.images_per_s,
+            limited_by=inflow.limited_by() if inflow else "idle",
+            progress=(progress,) if progress else (),
+            watching=inflow.watcher.state() if inflow else {},
+            notices=(*parts.notices, *(inflow.notices() if inflow else ())),
+            spaces=spaces_kept(parts.index_dir, parts.embedder.space.fingerprint),
+        )
+
+    # ------------------------------------------------------------ doing
+
+    def rescan(self, *, confirm_gone: bool = False) -> None:
+        if self._inflow is None:
+            raise InputError("this engine only answers; run a server to watch folders")
+        self._inflow.rescans.request_all("asked for", confirm=confirm_gone)
+
+    def rebuild(self, *, reencode: bool = False) -> Progress:
+        if self._inflow is None:
+            raise InputError("this engine only answers; it cannot rebuild")
+        return self._rebuilding.start(reencode=reencode)
+
+    def rebuild_progress(self) -> Progress | None:
+        """The running or the last rebuild."""
+        return self._rebuilding.progress
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until nothing is dirty, on its way, or being scanned; False after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not self._at_rest():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def close(self) -> None:
+        """Stop taking changes, commit what is on its way, save, and give everything back. Again is no error."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._rebuilding.close()
+            if self._inflow:
+                self._inflow.stop()
+            self._parts.decoder.close()
+            self._parts.embedder.close()
+            if self._inflow:
+                self._inflow.committer.close()
+                self._keeper.close()
+            self._close_parts()
+
+    # ------------------------------------------------------------ inside
+
+    def _restore(self) -> None:
+        """Newest snapshot, mended by the catalogue; what has no feature goes back into the river."""
+        started = time.monotonic()
+        parts = self._parts
+        generation = self._keeper.generation = parts.snapshots.load_into(parts.index)
+        done = restore(parts.catalogue, parts.cache, parts.index, parts.geometry, self._lock)
+        logger.info(
+            "restored %d images (generation %d, %d from the feature cache, %d to encode) in %.2f s",
+            len(parts.index), generation, done.n_restored, len(done.missing), time.monotonic() - started,
+        )  # fmt: skip
+        if self._inflow:
+            self._inflow.committer.n_index_changes += done.n_restored + done.n_removed
+            for path in parts.catalogue.paths_of(done.missing):
+                self._inflow.settle.add(path)
+
+    def _restore_anew(self, on_progress: Callable[[int, int], None]) -> Restored:
+        parts = self._parts
+        return restore(
+            parts.catalogue, parts.cache, parts.index, parts.geometry, self._lock,
+            anew=True, on_progress=on_progress,
+        )  # fmt: skip
+
+    def _encode_anew(self, hashes: Sequence[ContentHash]) -> None:
+        assert self._inflow
+        records = self._parts.catalogue.images(list(self._parts.catalogue.ids_of(hashes).values()))
+        self._inflow.river.encode_anew([(record.hash, record.paths[0]) for record in records.values()])
+
+    def _n_left(self) -> int:
+        return self._inflow.river.n_to_encode_anew if self._inflow else 0
+
+    def _at_rest(self) -> bool:
+        return self._inflow is None or self._inflow.at_rest()
+

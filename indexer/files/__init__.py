@@ -1,0 +1,1 @@
+"""The user's files, read safely: nothing here writes to them."""

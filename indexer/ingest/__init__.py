@@ -1,0 +1,1 @@
+"""The river: from a dirty path to a searchable row."""

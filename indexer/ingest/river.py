@@ -1,0 +1,304 @@
+"""One way in: dirty path -> read once -> known? -> cached? -> decode -> encode -> commit."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import FileChanged, ImageRefused, Stopped
+from indexer.ingest.budget import Budget
+from indexer.ingest.commit import Committer, Result
+from indexer.ports import Catalogue, Decoder, Embedder, FeatureCache, Settle, VectorIndex
+from indexer.types import (
+    ContentHash,
+    Decoded,
+    FileContent,
+    FilePath,
+    Found,
+    Gone,
+    ImageInfo,
+    Reason,
+    Refused,
+    Settled,
+    Stamp,
+    StoredFeature,
+)
+
+logger = logging.getLogger(__name__)
+
+# How many settled paths a reader takes at once: enough to spare the lock, few enough to share the work evenly.
+TAKE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the river takes from outside."""
+
+    read: Callable[[FilePath, Stamp], FileContent]
+    """The file with this stamp. Raises `FileChanged`, `FileNotFoundError`, `ImageRefused`."""
+    reachable: Callable[[FilePath], bool]
+    """Whether the path's watched folder is there: nothing below an unmounted one is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A path that waits for a content's feature."""
+
+    path: FilePath
+    stamp: Stamp
+
+
+def _nothing() -> None:
+    """No budget was taken."""
+
+
+class River:
+    """Reads settled paths in a few threads and leads each to its outcome, exactly once per change.
+
+    A content is encoded once however many paths bring it at the same time. What is on its way is bounded by `budget`.
+
+    Args:
+        settle: Where dirty paths come from.
+        sources: Access to the files.
+        decoder, embedder: Bytes to pixels to features.
+        catalogue, cache, index: What is known already.
+        committer: Where outcomes go.
+        budget: Bound of pictures and bytes on their way; the decoder's and embedder's bulk queues hold as many.
+        n_readers: Reading threads.
+    """
+
+    def __init__(
+        self,
+        settle: Settle,
+        sources: Sources,
+        decoder: Decoder,
+        embedder: Embedder,
+        catalogue: Catalogue,
+        cache: FeatureCache,
+        index: VectorIndex,
+        committer: Committer,
+        budget: Budget,
+        n_readers: int = 2,
+    ) -> None:
+        self._settle = settle
+        self._sources = sources
+        self._decoder = decoder
+        self._embedder = embedder
+        self._catalogue = catalogue
+        self._cache = cache
+        self._index = index
+        self._committer = committer
+        self._budget = budget
+        self._readers = [threading.Thread(target=self._run, name=f"reader-{i}", daemon=True) for i in range(n_readers)]
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._claims: dict[ContentHash, list[_Claim]] = {}
+        self._uncommitted: dict[ContentHash, StoredFeature] = {}
+        self._anew: set[ContentHash] = set()
+        self.n_cache_hits = 0
+        """Paths whose content needed no encoding."""
+        self.n_decoding = 0
+
+    def start(self) -> None:
+        for reader in self._readers:
+            reader.start()
+
+    def close(self) -> None:
+        """Take nothing new. Pictures on their way are finished by closing decoder, embedder and committer, in this order."""
+        self._stopping.set()
+        self._settle.close()
+        self._budget.close()
+        for reader in self._readers:
+            if reader.ident is not None:
+                reader.join()
+
+    def encode_anew(self, paths: Iterable[tuple[ContentHash, FilePath]]) -> None:
+        """Encode these contents again though their features are known; each keeps its old row until then."""
+        wanted = dict(paths)
+        with self._lock:
+            self._anew = set(wanted)
+        for path in wanted.values():
+            self._settle.add(path)
+
+    @property
+    def n_to_encode_anew(self) -> int:
+        """Contents of the last `encode_anew` that have no new feature: not yet, or because they failed."""
+        with self._lock:
+            return len(self._anew)
+
+    # ------------------------------------------------------------ reading
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            for settled in self._settle.take(TAKE, timeout_s=60.0):
+                try:
+                    self._look(settled)
+                except Exception:  # a worker's loop: one path must not end it; the next rescan brings it back
+                    logger.exception("could not deal with %r", settled.path)
+                    self._settle.done(settled.path)
+
+    def _look(self, settled: Settled) -> None:
+        path, stamp = settled
+        record = self._catalogue.file(path)
+        if stamp is None:
+            if record is None or not self._sources.reachable(path):
+                self._settle.done(path)
+            else:
+                self._finish(Gone(path))
+            return
+        known = record.hash if record is not None and record.stamp == stamp else None
+        if record is not None and record.stamp == stamp and (record.reason is not None or self._is_searchable(known)):
+            self._settle.done(path)
+            return
+        known = known or self._catalogue.hash_by_stamp(stamp)  # the same file under an old name
+        if known is None or not self._attach(path, stamp, known):
+            self._read(path, stamp)
+
+    def _is_searchable(self, hash: ContentHash | None) -> bool:
+        """Whether this content has its row and is not to be encoded anew."""
+        if hash is None or hash in self._anew:
+            return False
+        vector_id = self._catalogue.ids_of([hash]).get(hash)
+        return vector_id is not None and bool(self._index.contains(np.array([vector_id], dtype=np.int64))[0])
+
+    def _attach(self, path: FilePath, stamp: Stamp, hash: ContentHash) -> bool:
+        """Finish the path without encoding if its content's feature is known."""
+        if hash in self._anew:
+            return False
+        stored = self._cache.get_many([hash]).get(hash)
+        if stored is None:
+            return False
+        self.n_cache_hits += 1
+        self._finish(Found(path, stamp, hash, stored.info))
+        return True
+
+    def _read(self, path: FilePath, stamp: Stamp) -> None:
+        if not self._budget.acquire(stamp.size_bytes):
+            return  # going down; the path is still dirty on disk and comes back with the next start's scan
+        release = partial(self._budget.release, stamp.size_bytes)
+        try:
+            content = self._sources.read(path, stamp)
+        except ImageRefused as e:
+            self._finish(Refused(path, stamp, e.reason, e.detail), release)
+        except FileNotFoundError:
+            self._finish(Gone(path), release)
+        except FileChanged:
+            release()
+            self._settle.add(path)  # while in flight: dirty again as soon as it is done
+            self._settle.done(path)
+        except BaseException:
+            release()
+            raise
+        else:
+            self._know(_Claim(path, stamp), content, release)
+
+    def _know(self, claim: _Claim, content: FileContent, release: Callable[[], None]) -> None:
+        hash = content.hash
+        with self._lock:
+            waiting = self._claims.get(hash)
+            fresh = self._uncommitted.get(hash)
+            if waiting is not None:  # the same content is on its way already
+                waiting.append(claim)
+            elif fresh is None:
+                self._claims[hash] = [claim]
+        if waiting is not None:
+            release()
+            return
+        if fresh is not None:  # encoded already, and in the committer's hands
+            self._finish(Found(claim.path, claim.stamp, hash, fresh.info), release, fresh)
+            return
+        try:
+            known = None if hash in self._anew else self._cache.get_many([hash]).get(hash)
+            if known is not None:
+                self.n_cache_hits += len(self._resolve(hash, known.info, None, release))
+                return
+            self.n_decoding += 1
+            self._decoder.decode(content.data).add_done_callback(partial(self._decoded, hash, release))
+        except BaseException:
+            self._abandon(hash, release)
+            raise
+
+    # ------------------------------------------------------------ decoding and encoding (called by their threads)
+
+    def _decoded(self, hash: ContentHash, release: Callable[[], None], future: Future[Decoded]) -> None:
+        self.n_decoding -= 1
+        try:
+            decoded = future.result()
+            encoding = self._embedder.embed_image(decoded.pixels)
+        except Exception as e:
+            self._failed(hash, release, e)
+        else:
+            encoding.add_done_callback(partial(self._encoded, hash, decoded.info, release))
+
+    def _encoded(
+        self, hash: ContentHash, info: ImageInfo, release: Callable[[], None], future: Future[NDArray[np.float16]]
+    ) -> None:
+        try:
+            stored = StoredFeature(future.result(), info)
+        except Exception as e:
+            self._failed(hash, release, e)
+        else:
+            self._resolve(hash, info, stored, release)
+
+    def _failed(self, hash: ContentHash, release: Callable[[], None], error: Exception) -> None:
+        """A picture that cannot be used is an outcome. The end of the service is none: the path stays dirty on disk; nor
+        is a failure that may pass, where there is a feature from before.
+        """
+        if not isinstance(error, ImageRefused | Stopped):
+            logger.error("a picture could not be encoded", exc_info=error)
+            error = ImageRefused(Reason.DEVICE_FAILED, f"{type(error).__name__}: {error}")
+        if isinstance(error, Stopped) or (hash in self._anew and error.reason.transient):
+            self._abandon(hash, release)
+            return
+        for claim, done in self._take_claims(hash, release):
+            self._finish(Refused(claim.path, claim.stamp, error.reason, error.detail), done)
+
+    def _resolve(
+        self, hash: ContentHash, info: ImageInfo, fresh: StoredFeature | None, release: Callable[[], None]
+    ) -> list[_Claim]:
+        """Every path that waited for this content has its outcome; until it is committed, `fresh` serves who comes."""
+
+        def committed() -> None:
+            release()
+            with self._lock:
+                self._uncommitted.pop(hash, None)
+
+        claims = self._take_claims(hash, committed, fresh)
+        for claim, done in claims:
+            self._finish(Found(claim.path, claim.stamp, hash, info), done, fresh)
+        return [claim for claim, _ in claims]
+
+    def _abandon(self, hash: ContentHash, release: Callable[[], None]) -> None:
+        for claim, done in self._take_claims(hash, release):
+            done()
+            self._settle.done(claim.path)
+
+    def _take_claims(
+        self, hash: ContentHash, release: Callable[[], None], fresh: StoredFeature | None = None
+    ) -> list[tuple[_Claim, Callable[[], None]]]:
+        """The waiting paths; the first one carries the picture's share of the budget."""
+        with self._lock:
+            claims = self._claims.pop(hash)
+            if fresh is not None:
+                self._anew.discard(hash)
+                self._uncommitted[hash] = fresh
+        return [(claim, release if i == 0 else _nothing) for i, claim in enumerate(claims)]
+
+    def _finish(
+        self,
+        outcome: Found | Refused | Gone,
+        release: Callable[[], None] = _nothing,
+        fresh: StoredFeature | None = None,
+    ) -> None:
+        def finished() -> None:
+            release()
+            self._settle.done(outcome.path)
+
+        self._committer.offer(Result(outcome, finished, fresh))

@@ -1,0 +1,148 @@
+"""What events miss, a comparison of the folders with the catalogue finds: at the start, now and then, and when asked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from indexer.ports import Catalogue, Scanner, Settle
+from indexer.types import FilePath, display_path
+
+logger = logging.getLogger(__name__)
+
+
+class Rescans:
+    """One thread that scans the folders it is asked for, one after another, and every folder once in `every_s`.
+
+    Args:
+        folders: The watched folders.
+        scanner, catalogue: Truth and what is known of it.
+        settle: Where differing paths go.
+        doubt: Why that many missing files at or below a folder are not believed to be gone; None when they are.
+        accept: Called with each folder that was scanned without doubt: what stands there is what is recorded.
+        every_s: Time between full scans, seconds.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[FilePath],
+        scanner: Scanner,
+        catalogue: Catalogue,
+        settle: Settle,
+        doubt: Callable[[FilePath, int], str | None],
+        accept: Callable[[FilePath], None],
+        every_s: float,
+    ) -> None:
+        self._folders = tuple(folders)
+        self._scanner = scanner
+        self._catalogue = catalogue
+        self._settle = settle
+        self._doubt = doubt
+        self._accept = accept
+        self._every_s = every_s
+        self._wanted: dict[FilePath, str] = {}
+        self._held: dict[FilePath, str] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._scanning = False
+        self._confirmed = False
+        self._thread = threading.Thread(target=self._run, name="rescan", daemon=True)
+
+    def start(self) -> None:
+        """Scan every folder, then go on."""
+        self.request_all("start")
+        self._thread.start()
+
+    def request(self, folder: FilePath, reason: str) -> None:
+        """Scan this folder soon. Cheap, never blocks; asked twice before it happens, it happens once."""
+        with self._changed:
+            self._wanted.setdefault(folder, reason)
+            self._changed.notify_all()
+
+    def request_all(self, reason: str, *, confirm: bool = False) -> None:
+        """Scan every folder soon; with `confirm`, files that it misses are gone however many they are."""
+        with self._changed:
+            self._confirmed |= confirm
+        for folder in self._folders:
+            self.request(folder, reason)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a scan runs or waits."""
+        with self._changed:
+            return self._scanning or bool(self._wanted)
+
+    @property
+    def held(self) -> dict[FilePath, str]:
+        """Folders whose missing files are not believed to be gone, and why."""
+        with self._changed:
+            return dict(self._held)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        next_full = time.monotonic() + self._every_s
+        while True:
+            with self._changed:
+                self._scanning = False
+                self._changed.wait_for(lambda: self._closed or self._wanted, max(0.0, next_full - time.monotonic()))
+                if self._closed:
+                    return
+                wanted, self._wanted = self._wanted, {}
+                confirmed, self._confirmed = self._confirmed, False
+                self._scanning = True
+            if not wanted:
+                wanted = dict.fromkeys(self._folders, "interval")
+            if set(self._folders) <= wanted.keys():
+                next_full = time.monotonic() + self._every_s
+            for folder, reason in wanted.items():
+                self._scan_safely(folder, reason, confirmed)
+
+    def _scan_safely(self, folder: FilePath, reason: str, confirmed: bool) -> None:
+        try:
+            self._scan(folder, reason, confirmed)
+        except OSError as e:
+            logger.warning("%s cannot be listed, its files are kept as they are: %s", display_path(folder), e.strerror)
+        except Exception:  # a worker's loop: the next interval tries again
+            logger.exception("scan of %s failed", display_path(folder))
+
+    def _scan(self, folder: FilePath, reason: str, confirmed: bool) -> None:
+        started = time.monotonic()
+        n_changed = 0
+        missing: list[FilePath] = []
+        for path in self._scanner.scan(folder, self._catalogue.folder, self._catalogue.folders_under):
+            if self._closed:
+                return
+            if os.path.lexists(path):
+                n_changed += 1
+                self._settle.add(path)
+            else:
+                missing.append(path)
+        self._believe(folder, missing, confirmed)
+        level = logging.INFO if n_changed or missing or reason == "start" else logging.DEBUG
+        logger.log(
+            level, "scanned %s (%s): %d new or changed, %d gone, %.2f s",
+            display_path(folder), reason, n_changed, len(missing), time.monotonic() - started,
+        )  # fmt: skip
+
+    def _believe(self, folder: FilePath, missing: Sequence[FilePath], confirmed: bool) -> None:
+        """Missing files go on as dirty paths, unless so many at once are missing that a disk may be."""
+        doubt = self._doubt(folder, len(missing)) if missing and not confirmed else None
+        with self._changed:
+            self._held.pop(folder, None)
+            if doubt:
+                self._held[folder] = doubt
+        if doubt:
+            logger.warning("%s: %s", display_path(folder), doubt)
+            return
+        self._accept(folder)
+        for path in missing:
+            self._settle.add(path)

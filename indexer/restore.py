@@ -1,0 +1,95 @@
+"""Index = f(catalogue, features): fill, mend or make anew the index from what is already encoded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from indexer.geometry import Geometry
+from indexer.ports import Catalogue, FeatureCache, VectorIndex
+from indexer.types import ContentHash
+
+logger = logging.getLogger(__name__)
+
+# Rows per step: enough to spare the calls, few enough that searches are not held up and progress moves.
+STEP = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restoration did.
+
+    Attributes:
+        n_live: Contents that ought to be searchable.
+        n_restored: Rows written from the feature cache.
+        n_removed: Rows taken out because their content is not live.
+        missing: Contents whose feature is in no cache: they must be encoded.
+    """
+
+    n_live: int
+    n_restored: int
+    n_removed: int
+    missing: Sequence[ContentHash]
+
+
+def restore(
+    catalogue: Catalogue,
+    cache: FeatureCache,
+    index: VectorIndex,
+    geometry: Geometry,
+    lock: Lock,
+    *,
+    anew: bool = False,
+    on_progress: Callable[[int, int], None] = lambda n_done, n_total: None,
+) -> Restored:
+    """Make the index hold exactly the live contents that have a feature.
+
+    Searches are answered meanwhile. A row's content never changes under its id, so comparing ids is enough: no log of
+    changes is replayed, and whatever a snapshot lacks or has too much is mended the same way.
+
+    Args:
+        catalogue, cache, index, geometry: The parts.
+        lock: The committer's; held for each step, so that no content dies between the look and the write.
+        anew: Write every row again, not only those that are absent.
+        on_progress: Called with rows done and rows to do.
+    """
+    ids, hashes = catalogue.live()
+    wanted = np.ones(len(ids), dtype=bool) if anew else ~index.contains(ids)
+    todo = np.flatnonzero(wanted)
+    missing: list[ContentHash] = []
+    on_progress(0, len(todo))
+    for start in range(0, len(todo), STEP):
+        step = [hashes[i] for i in todo[start : start + STEP]]
+        missing += _restore_step(catalogue, cache, index, geometry, lock, step)
+        on_progress(min(start + STEP, len(todo)), len(todo))
+    n_removed = _remove_dead(catalogue, index, lock)
+    return Restored(len(ids), len(todo) - len(missing), n_removed, missing)
+
+
+def _restore_step(
+    catalogue: Catalogue,
+    cache: FeatureCache,
+    index: VectorIndex,
+    geometry: Geometry,
+    lock: Lock,
+    hashes: Sequence[ContentHash],
+) -> list[ContentHash]:
+    """Write the rows of these contents; returns those without a feature."""
+    stored = cache.get_many(hashes)
+    with lock:
+        ids = catalogue.ids_of(list(stored))
+        if ids:
+            rows, norms = geometry.rows(np.stack([stored[hash].feature for hash in ids]))
+            index.upsert(np.fromiter(ids.values(), dtype=np.int64, count=len(ids)), rows, norms)
+    return [hash for hash in hashes if hash not in stored]
+
+
+def _remove_dead(catalogue: Catalogue, index: VectorIndex, lock: Lock) -> int:
+    with lock:
+        live, _ = catalogue.live()
+        dead = np.setdiff1d(index.ids(), live, assume_unique=True)
+        return index.remove(dead) if len(dead) else 0

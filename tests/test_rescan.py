@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from indexer.rescan import Rescans
+from indexer.types import FilePath, Settled, Stamp
+from tests.fakes.catalogue import MemoryCatalogue
+
+
+class ListedScanner:
+    """Yields what it is told to; counts its scans."""
+
+    def __init__(self) -> None:
+        self.differing: list[FilePath] = []
+        self.scanned: list[FilePath] = []
+        self.arrived = threading.Semaphore(0)
+        self.error: OSError | None = None
+
+    def scan(
+        self,
+        folder: FilePath,
+        known: Callable[[FilePath], Mapping[bytes, Stamp]],
+        known_folders: Callable[[FilePath], Iterator[FilePath]],
+    ) -> Iterator[FilePath]:
+        self.scanned.append(folder)
+        try:
+            if self.error:
+                raise self.error
+            yield from self.differing
+        finally:
+            self.arrived.release()
+
+
+class DirtySet:
+    def __init__(self) -> None:
+        self.paths: list[FilePath] = []
+
+    def add(self, path: FilePath) -> None:
+        self.paths.append(path)
+
+    def take(self, limit: int, timeout_s: float) -> list[Settled]:
+        return []
+
+
+class World:
+    def __init__(self, folder: Path, doubt: str | None = None) -> None:
+        self.folder = FilePath(bytes(folder))
+        self.scanner = ListedScanner()
+        self.settle = DirtySet()
+        self.doubt = doubt
+        self.asked: list[int] = []
+        self.accepted: list[FilePath] = []
+        self.rescans = Rescans(
+            [self.folder], self.scanner, MemoryCatalogue(), self.settle, self.ask, self.accepted.append, every_s=3600
+        )
+
+    def ask(self, folder: FilePath, n_missing: int) -> str | None:
+        self.asked.append(n_missing)
+        return self.doubt
+
+    def wait_scans(self, n: int) -> None:
+        for _ in range(n):
+            assert self.scanner.arrived.acquire(timeout=10)
+        self.rescans.close()  # ends after the scan that runs
+
+
+def test_every_folder_is_scanned_at_the_start(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    new = tmp_path / "new.png"
+    new.touch()
+    world.scanner.differing = [FilePath(bytes(new)), FilePath(bytes(tmp_path / "gone.png"))]
+    world.rescans.start()
+    world.wait_scans(1)
+    assert sorted(world.settle.paths) == [bytes(tmp_path / "gone.png"), bytes(new)]
+    assert world.asked == [1]
+    assert world.accepted == [world.folder]
+
+
+def test_missing_files_that_are_not_believed_to_be_gone_are_held_and_told(tmp_path: Path) -> None:
+    world = World(tmp_path, doubt="4,000 of 5,000 files are missing at once")
+    new = tmp_path / "new.png"
+    new.touch()
+    world.scanner.differing = [FilePath(bytes(new)), FilePath(bytes(tmp_path / "gone.png"))]
+    world.rescans.start()
+    world.wait_scans(1)
+    assert world.settle.paths == [bytes(new)]
+    assert world.rescans.held == {world.folder: "4,000 of 5,000 files are missing at once"}
+    assert world.accepted == []
+
+
+def test_a_person_may_confirm_that_held_files_are_gone(tmp_path: Path) -> None:
+    world = World(tmp_path, doubt="4,000 of 5,000 files are missing at once")
+    world.scanner.differing = [FilePath(bytes(tmp_path / "gone.png"))]
+    world.rescans.request_all("asked for", confirm=True)
+    world.rescans.start()
+    world.wait_scans(1)
+    assert world.settle.paths == [bytes(tmp_path / "gone.png")]
+    assert world.rescans.held == {}
+
+
+def test_a_folder_that_cannot_be_listed_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path)
+    world.scanner.error = OSError(5, "Input/output error")
+    world.rescans.start()
+    world.wait_scans(1)
+    assert world.settle.paths == []
+    assert "Input/output error" in caplog.text
+
+
+def test_requests_for_one_folder_before_it_is_scanned_are_one_scan(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    sub = FilePath(bytes(tmp_path / "sub"))
+    for _ in range(5):
+        world.rescans.request(sub, "overflow")
+    world.rescans.start()
+    world.wait_scans(2)
+    assert sorted(world.scanner.scanned) == sorted([world.folder, sub])

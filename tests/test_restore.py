@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from threading import Lock
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexer.geometry import Geometry
+from indexer.restore import restore
+from indexer.types import FilePath, Found, ImageInfo, Stamp, StoredFeature, content_hash
+from tests.fakes.catalogue import MemoryCatalogue
+from tests.fakes.features import MemoryFeatureCache
+from tests.fakes.index import MemoryIndex
+from tests.fakes.river import SPACE, FakeEmbedder, pixels_of
+
+INFO = ImageInfo("png", 8, 8, 9)
+EMBEDDER = FakeEmbedder()
+GEOMETRY = Geometry(EMBEDDER.projection, "visual")
+
+
+class World:
+    def __init__(self, n: int) -> None:
+        self.catalogue = MemoryCatalogue()
+        self.cache = MemoryFeatureCache(SPACE)
+        self.index = MemoryIndex(SPACE.dim)
+        self.hashes = [content_hash(b"%d" % i) for i in range(n)]
+        self.features = {
+            hash: StoredFeature(EMBEDDER.feature_of(pixels_of(b"%d" % i)), INFO) for i, hash in enumerate(self.hashes)
+        }
+        committed = self.catalogue.commit([
+            Found(FilePath(b"/w/%d" % i), Stamp(1, i, 1, 1, 1), hash, INFO) for i, hash in enumerate(self.hashes)
+        ])
+        self.ids = dict(committed.ids)
+        if self.features:
+            self.cache.put_many(self.features)
+
+    def restore(self, **options: bool) -> object:
+        return restore(self.catalogue, self.cache, self.index, GEOMETRY, Lock(), **options)
+
+
+@given(
+    n=st.integers(0, 40),
+    lost=st.sets(st.integers(0, 39)),
+    present=st.sets(st.integers(0, 39)),
+    phantoms=st.sets(st.integers(1000, 1010)),
+    anew=st.booleans(),
+)
+def test_the_index_holds_exactly_the_live_contents_that_have_a_feature(
+    n: int, lost: set[int], present: set[int], phantoms: set[int], anew: bool
+) -> None:
+    world = World(n)
+    lost = {i for i in lost if i < n}
+    before = sorted([world.ids[world.hashes[i]] for i in present if i < n] + list(phantoms))
+    if before:
+        some = np.tile(EMBEDDER.feature_of(pixels_of(b"stale")), (len(before), 1))
+        if not anew:  # rows that are there hold the right feature, unless somebody asks for all of them anew
+            by_id = {world.ids[hash]: stored.feature for hash, stored in world.features.items()}
+            some = np.stack([by_id.get(vector_id, some[0]) for vector_id in before])
+        world.index.upsert(np.array(before), *GEOMETRY.rows(some))
+    world.cache.drop_many([world.hashes[i] for i in lost])
+
+    done = world.restore(anew=anew)
+
+    was_there = {i for i in present if i < n}
+    expected = {i for i in range(n) if i not in lost or i in was_there}
+    assert world.index.ids().tolist() == sorted(world.ids[world.hashes[i]] for i in expected)
+    assert set(done.missing) == {world.hashes[i] for i in lost if anew or i not in was_there}
+    assert done.n_removed == len(phantoms)
+    for i in expected - lost:
+        row = world.index.rows(np.array([world.ids[world.hashes[i]]]))[0]
+        assert np.array_equal(row, world.features[world.hashes[i]].feature)
+
+
+def test_progress_rises_to_the_whole() -> None:
+    world = World(5000)
+    steps: list[tuple[int, int]] = []
+    restore(
+        world.catalogue, world.cache, world.index, GEOMETRY, Lock(), on_progress=lambda done, total: steps.append((done, total))
+    )
+    assert steps[0] == (0, 5000)
+    assert steps[-1] == (5000, 5000)
+    assert steps == sorted(steps)
+
+
+def test_a_content_that_dies_while_its_row_is_written_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(3)
+    get_many = world.cache.get_many
+    dead = world.hashes[1]
+
+    def die_then_get(hashes: list[bytes]) -> object:
+        world.catalogue.commit([*_gone(world, 1)])
+        return get_many(hashes)
+
+    monkeypatch.setattr(world.cache, "get_many", die_then_get)
+    world.restore()
+    assert world.ids[dead] not in world.index.ids()
+    assert len(world.index) == 2
+
+
+def _gone(world: World, i: int) -> list[object]:
+    from indexer.types import Gone
+
+    return [Gone(FilePath(b"/w/%d" % i))]
