@@ -170,8 +170,8 @@ class FeatureCache(Protocol):
     def close(self) -> None: ...
 
 
-class Catalogue(Protocol):
-    """Path -> stamp -> content, durably. The truth about what was acknowledged."""
+class CatalogueReading(Protocol):
+    """Path -> stamp -> content: the truth about what was acknowledged, to be asked."""
 
     def folder(self, folder: FilePath) -> dict[bytes, Stamp]:
         """Name -> recorded stamp of the files directly inside a folder, refused ones too.
@@ -198,17 +198,6 @@ class Catalogue(Protocol):
         """Vector ids of those contents that are live."""
         ...
 
-    def commit(self, outcomes: Sequence[Outcome]) -> Committed:
-        """Record a batch in one transaction, durable on return. Later outcomes for one path win over earlier ones.
-
-        A content without a path left is removed, its id never used again; contents are compared after the whole batch,
-        so a rename inside one batch keeps its id.
-
-        Raises:
-            StoreFull: No room or no permission to write; nothing was recorded.
-        """
-        ...
-
     def live(self) -> tuple[Ids, list[ContentHash]]:
         """Every live content, ascending by id."""
         ...
@@ -228,6 +217,21 @@ class Catalogue(Protocol):
     def counts(self) -> Counts: ...
 
     def close(self) -> None: ...
+
+
+class Catalogue(CatalogueReading, Protocol):
+    """The catalogue in the hands of its one writer."""
+
+    def commit(self, outcomes: Sequence[Outcome]) -> Committed:
+        """Record a batch in one transaction, durable on return. Later outcomes for one path win over earlier ones.
+
+        A content without a path left is removed, its id never used again; contents are compared after the whole batch,
+        so a rename inside one batch keeps its id.
+
+        Raises:
+            StoreFull: No room or no permission to write; nothing was recorded.
+        """
+        ...
 
 
 class VectorIndex(Protocol):

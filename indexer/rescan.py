@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from indexer.ports import Catalogue, Scanner, Settle
+from indexer.ports import CatalogueReading, Scanner, Settle
 from indexer.types import FilePath, display_path
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Rescans:
         self,
         folders: Sequence[FilePath],
         scanner: Scanner,
-        catalogue: Catalogue,
+        catalogue: CatalogueReading,
         settle: Settle,
         doubt: Callable[[FilePath, int], str | None],
         accept: Callable[[FilePath], None],

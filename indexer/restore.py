@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 
 from indexer.geometry import Geometry
-from indexer.ports import Catalogue, FeatureCache, VectorIndex
+from indexer.ports import CatalogueReading, FeatureCache, VectorIndex
 from indexer.types import ContentHash
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Restored:
 
 
 def restore(
-    catalogue: Catalogue,
+    catalogue: CatalogueReading,
     cache: FeatureCache,
     index: VectorIndex,
     geometry: Geometry,
@@ -71,7 +71,7 @@ def restore(
 
 
 def _restore_step(
-    catalogue: Catalogue,
+    catalogue: CatalogueReading,
     cache: FeatureCache,
     index: VectorIndex,
     geometry: Geometry,
@@ -88,7 +88,7 @@ def _restore_step(
     return [hash for hash in hashes if hash not in stored]
 
 
-def _remove_dead(catalogue: Catalogue, index: VectorIndex, lock: Lock) -> int:
+def _remove_dead(catalogue: CatalogueReading, index: VectorIndex, lock: Lock) -> int:
     with lock:
         live, _ = catalogue.live()
         dead = np.setdiff1d(index.ids(), live, assume_unique=True)

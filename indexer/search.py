@@ -10,7 +10,7 @@ import numpy as np
 
 from indexer.errors import InputError, NotFound
 from indexer.geometry import Geometry, search_joint
-from indexer.ports import Catalogue, Decoder, Embedder, VectorIndex
+from indexer.ports import CatalogueReading, Decoder, Embedder, VectorIndex
 from indexer.types import (
     ContentHash,
     EmbeddedImage,
@@ -56,7 +56,7 @@ class Search:
         embedder: Embedder,
         decoder: Decoder,
         index: VectorIndex,
-        catalogue: Catalogue,
+        catalogue: CatalogueReading,
         geometry: Geometry,
         generation: Callable[[], int],
     ) -> None:

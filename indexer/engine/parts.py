@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from indexer.catalogue.reader import CatalogueReader
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
 from indexer.engine.guard import RootGuard
@@ -22,7 +21,7 @@ from indexer.geometry import Geometry
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
 from indexer.ingest.river import River, Sources
-from indexer.ports import Decoder, Embedder, FeatureCache, Snapshots, VectorIndex
+from indexer.ports import CatalogueReading, Decoder, Embedder, FeatureCache, Snapshots, VectorIndex
 from indexer.rescan import Rescans
 from indexer.store.data_dir import DataDir
 from indexer.types import EmbeddingSpace, FileContent, FilePath, Preprocess
@@ -33,6 +32,7 @@ from indexer.watch.watchdog_watcher import FolderWatcher
 
 # Pictures and bytes on their way at most. A GPU works in large batches, a CPU in small ones that a stop must wait for.
 IMAGES_ON_THEIR_WAY = {"cuda": 1024, "cpu": 64}
+BATCH_SIZE = {"cuda": 256, "cpu": 32}
 BYTES_ON_THEIR_WAY = 512 << 20
 MOST_WORKERS = 16
 
@@ -41,7 +41,7 @@ MOST_WORKERS = 16
 class Parts:
     """What answers questions."""
 
-    catalogue: CatalogueReader
+    catalogue: CatalogueReading
     decoder: Decoder
     embedder: Embedder
     cache: FeatureCache
@@ -54,9 +54,10 @@ class Parts:
     notices: tuple[str, ...] = ()
 
 
-def open_parts(config: Config, data: DataDir, catalogue: CatalogueReader, stack: ExitStack) -> Parts:
+def open_parts(config: Config, data: DataDir, catalogue: CatalogueReading, stack: ExitStack) -> Parts:
     """Open what answers: decoder and model first, for they take longest, then what depends on the embedding space."""
     from indexer.encoder.checkpoint import resolve
+    from indexer.encoder.device import place
     from indexer.encoder.lane import EncoderLane
     from indexer.encoder.openclip import OpenClipEncoder
 
@@ -67,8 +68,9 @@ def open_parts(config: Config, data: DataDir, catalogue: CatalogueReader, stack:
         OpenClipEncoder, checkpoint,
         device=config.model.device, precision=config.model.precision, digests=data.path / "digests.json",
     )  # fmt: skip
-    batch_size = None if config.model.batch_size == "auto" else config.model.batch_size
-    embedder = EncoderLane(make, batch_size=batch_size, n_bulk=max(IMAGES_ON_THEIR_WAY.values()))
+    kind = place(config.model.device, config.model.precision).device.type
+    batch_size = BATCH_SIZE[kind] if config.model.batch_size == "auto" else config.model.batch_size
+    embedder = EncoderLane(make, batch_size=batch_size, max_bulk=IMAGES_ON_THEIR_WAY[kind])
     stack.callback(embedder.close)
     geometry = Geometry(embedder.projection, config.index.space, embedder.space.dim)
     folder = space_folder(data.index, embedder.space, geometry)
@@ -139,9 +141,9 @@ def open_decoder(config: Config, preprocess: Preprocess) -> Decoder:
 def open_index(geometry: Geometry, device: str) -> VectorIndex:
     """The matrix, in the memory of the device that encodes."""
     if device.startswith("cuda"):
-        from indexer.index.gpu import GpuIndex
+        from indexer.index.gpu import TorchIndex
 
-        return GpuIndex(geometry.row_dim, device=device)
+        return TorchIndex(geometry.row_dim, device=device)
     from indexer.index.cpu import CpuIndex
 
     return CpuIndex(geometry.row_dim)
@@ -151,7 +153,7 @@ def open_snapshots(folder: Path, space: EmbeddingSpace, geometry: Geometry) -> S
     """The generations of one space's index."""
     from indexer.index.snapshot import SnapshotFolder
 
-    return SnapshotFolder(folder, space.fingerprint, geometry.row_dim)
+    return SnapshotFolder(folder, f"{space.fingerprint}-{geometry.space}", geometry.row_dim)
 
 
 def space_folder(index_dir: Path, space: EmbeddingSpace, geometry: Geometry) -> Path:

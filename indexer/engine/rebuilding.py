@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from indexer.ports import Catalogue
+from indexer.ports import CatalogueReading
 from indexer.restore import Restored
 from indexer.types import ContentHash, Progress
 
@@ -29,7 +29,7 @@ class Rebuilding:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: CatalogueReading,
         restore: Callable[[Callable[[int, int], None]], Restored],
         encode_anew: Callable[[Sequence[ContentHash]], None],
         n_left: Callable[[], int],

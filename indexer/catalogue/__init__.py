@@ -1,0 +1,1 @@
+"""The catalogue: path -> stamp -> content, on SQLite."""

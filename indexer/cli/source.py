@@ -1,0 +1,152 @@
+"""Who answers: the running server of the store, else the store itself, read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from types import TracebackType
+from typing import Protocol
+
+from indexer.cli.logs import start_logging
+from indexer.config import Config
+from indexer.engine import offline_stats, open_reader, running_server
+from indexer.gpu.nvml import gpu_memory
+from indexer.ports import Engine
+from indexer.types import IdQuery, ImageQuery, Query, TextQuery, VectorQuery
+from search_api.answers import (
+    embed_image_answer,
+    embed_text_answer,
+    errors_answer,
+    gpu_answer,
+    search_answer,
+    stats_answer,
+)
+from search_api.client import Client
+from search_api.schemas import (
+    EmbedImageAnswer,
+    EmbedTextAnswer,
+    ErrorsAnswer,
+    GpuMemoryAnswer,
+    SearchAnswer,
+    StatsAnswer,
+)
+
+
+class Source(Protocol):
+    """What the asking verbs need. Answers are the wire's, so that `--json` prints the same with and without a server.
+
+    Attributes:
+        name: Who answers, for people.
+    """
+
+    @property
+    def name(self) -> str: ...
+    def search(self, query: Query, limit: int) -> SearchAnswer: ...
+    def embed_image(self, data: bytes) -> EmbedImageAnswer: ...
+    def embed_texts(self, texts: Sequence[str]) -> EmbedTextAnswer: ...
+    def stats(self) -> StatsAnswer: ...
+    def errors(self, limit: int) -> ErrorsAnswer: ...
+    def gpu_memory(self) -> GpuMemoryAnswer: ...
+
+
+class StoreSource:
+    """Answers from the store's files. The model is loaded when the first question needs it."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._open = ExitStack()
+        self.name = f"no server; read from {config.store_dir}"
+
+    def __enter__(self) -> StoreSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return self._open.enter_context(open_reader(self._config))
+
+    def search(self, query: Query, limit: int) -> SearchAnswer:
+        return search_answer(self._engine.search(query, limit), self._engine.space, limit, 0)
+
+    def embed_image(self, data: bytes) -> EmbedImageAnswer:
+        (image,) = self._engine.embed_images([data])
+        return embed_image_answer(image, self._engine.space)
+
+    def embed_texts(self, texts: Sequence[str]) -> EmbedTextAnswer:
+        return embed_text_answer(self._engine.embed_texts(texts), self._engine.space)
+
+    def stats(self) -> StatsAnswer:
+        return stats_answer(offline_stats(self._config))
+
+    def errors(self, limit: int) -> ErrorsAnswer:
+        records, total = self._engine.refused(limit)
+        return errors_answer(records, total, limit, 0)
+
+    def gpu_memory(self) -> GpuMemoryAnswer:
+        return gpu_answer(gpu_memory())
+
+
+class ServerSource:
+    """Answers from the running server."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.name = f"the server at {client.base_url}"
+
+    def search(self, query: Query, limit: int) -> SearchAnswer:
+        match query:
+            case TextQuery(text):
+                return self._client.search_text(text, limit)
+            case ImageQuery(data):
+                return self._client.search_image(data, limit)
+            case IdQuery(id):
+                return self._client.search_id(id, limit)
+            case VectorQuery(vector):
+                return self._client.search_vector(list(vector), limit)
+
+    def embed_image(self, data: bytes) -> EmbedImageAnswer:
+        return self._client.embed_image(data)
+
+    def embed_texts(self, texts: Sequence[str]) -> EmbedTextAnswer:
+        return self._client.embed_text(list(texts))
+
+    def stats(self) -> StatsAnswer:
+        return self._client.stats()
+
+    def errors(self, limit: int) -> ErrorsAnswer:
+        return self._client.errors(limit)
+
+    def gpu_memory(self) -> GpuMemoryAnswer:
+        return self._client.gpu_memory()
+
+
+@contextmanager
+def server_of(config: Config) -> Iterator[Client | None]:
+    """A client of the server that runs on this store; None where none has told its address (yet)."""
+    holder = running_server(config)
+    if holder is None or holder.url is None:
+        yield None
+        return
+    with Client(holder.url, config.api.api_key or None) as client:
+        yield client
+
+
+@contextmanager
+def open_source(config: Config, verbosity: int = 0) -> Iterator[Source]:
+    """The server that runs on this store, else the store, with what its parts log from warnings on.
+
+    Raises:
+        Unreachable: A server has told its address, but does not answer.
+    """
+    with server_of(config) as client:
+        if client is not None:
+            yield ServerSource(client)
+            return
+        start_logging("warning", verbosity)
+        with StoreSource(config) as store:
+            yield store

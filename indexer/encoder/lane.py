@@ -1,0 +1,285 @@
+"""The queues in front of an encoder, and the thread that owns it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.encoder.batch_size import BatchSize
+from indexer.encoder.meter import Meter
+from indexer.encoder.owner import Owner
+from indexer.errors import NoTextTower, Overloaded, Stopped
+from indexer.ports import Encoder
+from indexer.types import Embeddings, EmbeddingSpace, Matrix, Pixels
+
+_log = logging.getLogger(__name__)
+
+MAX_BATCH_S: Final = 0.25
+"""A query waits for one batch at most; this is how long that should take."""
+
+MAX_URGENT: Final = 1024
+"""Pictures and texts of queries that may wait."""
+
+MAX_RETRY_S: Final = 30.0
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Job(Generic[T]):
+    """One picture, or one list of texts, and who waits for it."""
+
+    item: T
+    n: int
+    future: Future[Any] = field(default_factory=Future)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What the owner takes from the queues at once."""
+
+    texts: list[_Job[Sequence[str]]]
+    pictures: list[_Job[Pixels]]
+
+
+class EncoderLane:
+    """Serves many threads with one encoder: queries before bulk work, what waits now in one batch, no waiting for more.
+
+    The encoder lives in a thread of its own, which opens it, uses it and closes it. Done-callbacks of futures run in
+    that thread and should be short. A future's error may be `ImageRefused` where the picture is to blame,
+    `DeviceOutOfMemory` where texts are too many, `DeviceFailed` while the device is lost (it is opened anew when it can
+    be), or whatever else the encoder raises, which the lane survives.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Encoder],
+        *,
+        batch_size: int,
+        max_batch_s: float = MAX_BATCH_S,
+        max_bulk: int | None = None,
+        max_urgent: int = MAX_URGENT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open the encoder and return when it is ready; what `build` raises is raised here.
+
+        Args:
+            build: Opens the encoder; called in the lane's thread, and again there when its device failed.
+            batch_size: Pictures in a batch, at most.
+            max_batch_s: Seconds that a batch should take at most; one picture is always allowed.
+            max_bulk: Bulk pictures that may wait before submitting blocks; None: two batches.
+            max_urgent: Pictures and texts of queries that may wait before more are refused.
+            clock: Seconds, monotonic.
+        """
+        self._build = build
+        self._clock = clock
+        self._batch = BatchSize(batch_size, max_batch_s)
+        self._meter = Meter(clock)
+        self._max_bulk = max_bulk or 2 * batch_size
+        self._max_urgent = max_urgent
+        self._texts: deque[_Job[Sequence[str]]] = deque()
+        self._queries: deque[_Job[Pixels]] = deque()
+        self._bulk: deque[_Job[Pixels]] = deque()
+        self._n_encoded = 0
+        lock = threading.Lock()
+        self._work = threading.Condition(lock)
+        self._room = threading.Condition(lock)
+        self._closing = threading.Event()
+        opened: Future[Owner] = Future()
+        self._thread = threading.Thread(target=self._own, args=(opened,), name="encoder", daemon=True)
+        self._thread.start()
+        try:
+            self._owner = opened.result()
+        except BaseException:
+            self._closing.set()  # interrupted while the model loads: the thread ends when it is done
+            raise
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        return self._owner.space
+
+    @property
+    def projection(self) -> Matrix | None:
+        return self._owner.projection
+
+    @property
+    def has_text(self) -> bool:
+        return self._owner.has_text
+
+    @property
+    def device(self) -> str:
+        return self._owner.device
+
+    @property
+    def n_encoded(self) -> int:
+        """Pictures encoded since the start."""
+        return self._n_encoded
+
+    @property
+    def n_waiting(self) -> int:
+        """Pictures and texts queued now."""
+        with self._work:
+            return self._n_urgent() + len(self._bulk)
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures that the next batch may hold."""
+        return self._batch.now
+
+    @property
+    def rate_per_s(self) -> float:
+        """Pictures a second over the last ten seconds."""
+        return self._meter.rate_per_s
+
+    @property
+    def busy_share(self) -> float:
+        """Share of the last ten seconds that the encoder was at work, 0 to 1."""
+        return self._meter.busy_share
+
+    def embed_image(self, pixels: Pixels, *, urgent: bool = False) -> Future[NDArray[np.float16]]:
+        """Feature (d,) float16 of one picture's pixels (side, side, 3) uint8.
+
+        Blocks while the bulk queue is full; urgent work raises `Overloaded` instead.
+
+        Raises:
+            Overloaded: Too many queries wait.
+            Stopped: The lane is closed.
+            ValueError: The pixels have another shape or type than the model takes.
+        """
+        side = self.space.preprocess.side_px
+        if pixels.shape != (side, side, 3) or pixels.dtype != np.uint8:
+            raise ValueError(f"pixels {pixels.shape} {pixels.dtype}, and the model takes ({side}, {side}, 3) uint8")
+        job = _Job(pixels, 1)
+        with self._work:
+            if urgent:
+                self._admit(job.n)
+                self._queries.append(job)
+            else:
+                self._room.wait_for(lambda: self._closing.is_set() or len(self._bulk) < self._max_bulk)
+                self._refuse_when_closing()
+                self._bulk.append(job)
+            self._work.notify()
+        return job.future
+
+    def embed_texts(self, texts: Sequence[str]) -> Future[Embeddings]:
+        """Joint embeddings (n, j) float32 of texts, always urgent.
+
+        Raises:
+            NoTextTower: The checkpoint has none.
+            Overloaded: Too many queries wait.
+            Stopped: The lane is closed.
+        """
+        if not self.has_text:
+            raise NoTextTower(f"the checkpoint of {self.space.model} has no text tower, so words cannot be searched")
+        job: _Job[Sequence[str]] = _Job(tuple(texts), len(texts))
+        with self._work:
+            self._admit(job.n)
+            self._texts.append(job)
+            self._work.notify()
+        return job.future
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread and the encoder. Whoever waits to submit gets `Stopped`."""
+        with self._work:
+            self._closing.set()
+            self._work.notify_all()
+            self._room.notify_all()
+        self._thread.join()
+
+    # -------------------------------------------------------------- at the door, under the lock
+
+    def _n_urgent(self) -> int:
+        return sum(job.n for job in self._texts) + len(self._queries)
+
+    def _admit(self, n: int) -> None:
+        self._refuse_when_closing()
+        waiting = self._n_urgent()
+        if waiting and waiting + n > self._max_urgent:
+            retry_s = min(max(waiting * self._batch.seconds_per_image, 1.0), MAX_RETRY_S)
+            raise Overloaded(f"{waiting} queries wait for the encoder already", retry_s)
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing.is_set():
+            raise Stopped("the encoder is closed")
+
+    # -------------------------------------------------------------- in the owner's thread
+
+    def _own(self, opened: Future[Owner]) -> None:
+        try:
+            owner = Owner(self._build, self._batch, self._meter, clock=self._clock, wait=self._closing.wait)
+        except BaseException as error:  # noqa: BLE001  # whoever constructs the lane is to see it, whatever it is
+            opened.set_exception(error)
+            return
+        opened.set_result(owner)
+        try:
+            while (turn := self._next_turn()) is not None:
+                self._serve(owner, turn)
+        finally:
+            owner.close()
+            self._abandon()
+
+    def _next_turn(self) -> _Turn | None:
+        """All waiting texts and a batch of query pictures; without queries a batch of bulk ones. None at the end."""
+        with self._work:
+            self._work.wait_for(lambda: self._closing.is_set() or self._texts or self._queries or self._bulk)
+            if not (self._texts or self._queries or self._bulk):
+                return None
+            texts = _started(self._texts, len(self._texts))
+            queue = self._queries if texts or self._queries else self._bulk
+            pictures = _started(queue, self._batch.now)
+            self._room.notify_all()
+            return _Turn(texts, pictures)
+
+    def _serve(self, owner: Owner, turn: _Turn) -> None:
+        if turn.texts:
+            _tell(turn.texts, _attempt(owner.embeddings, turn.texts))
+        if turn.pictures:
+            answers = _attempt(owner.features, turn.pictures)
+            self._n_encoded += sum(not isinstance(answer, Exception) for answer in answers)
+            _tell(turn.pictures, answers)
+
+    def _abandon(self) -> None:
+        """The thread ends: whoever still waits, because it ended by accident, is told."""
+        with self._work:
+            self._closing.set()
+            left: list[_Job[Any]] = [*self._texts, *self._queries, *self._bulk]
+            for job in left:
+                if job.future.set_running_or_notify_cancel():
+                    job.future.set_exception(Stopped("the encoder's thread has ended"))
+            self._room.notify_all()
+
+
+def _started(queue: deque[_Job[T]], limit: int) -> list[_Job[T]]:
+    """Take up to `limit` jobs that nobody has cancelled."""
+    jobs: list[_Job[T]] = []
+    while queue and len(jobs) < limit:
+        job = queue.popleft()
+        if job.future.set_running_or_notify_cancel():
+            jobs.append(job)
+    return jobs
+
+
+def _attempt(encode: Callable[[list[T]], Sequence[Any]], jobs: list[_Job[T]]) -> Sequence[Any]:
+    """An answer for each job, or the error that it failed with."""
+    try:
+        return encode([job.item for job in jobs])
+    except Exception as error:  # noqa: BLE001  # nobody may wait for ever, and the next batch may be served
+        _log.exception("The encoder failed in an unforeseen way on a batch of %d", len(jobs))
+        return [error] * len(jobs)
+
+
+def _tell(jobs: list[_Job[T]], answers: Sequence[Any]) -> None:
+    for job, answer in zip(jobs, answers, strict=True):
+        if isinstance(answer, Exception):
+            job.future.set_exception(answer)
+        else:
+            job.future.set_result(answer)

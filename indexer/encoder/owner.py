@@ -1,0 +1,191 @@
+"""The one who holds an encoder: gets every picture of a batch its own answer, whatever goes wrong on the device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.encoder.batch_size import BatchSize
+from indexer.encoder.meter import Meter
+from indexer.errors import DeviceFailed, DeviceOutOfMemory, ImageRefused, IndexerError
+from indexer.ports import Encoder
+from indexer.types import Embeddings, Pixels, Reason
+
+_log = logging.getLogger(__name__)
+
+REOPEN_DELAYS_S: Final = (0.0, 1.0, 5.0)
+"""Waits before each try to open an encoder anew."""
+
+REST_S: Final = 30.0
+"""How long all work is refused at once when those tries have failed, before they are made again."""
+
+T = TypeVar("T")
+Feature: TypeAlias = NDArray[np.float16]
+Trouble: TypeAlias = DeviceOutOfMemory | DeviceFailed
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A run of items to encode together; again, if the device failed on them (`suspect`) or gave no finite feature."""
+
+    span: range
+    suspect: bool = False
+    second_look: bool = False
+
+    def halves(self) -> tuple[_Work, _Work]:
+        middle = len(self.span) // 2
+        return _Work(self.span[:middle], self.suspect), _Work(self.span[middle:], self.suspect)
+
+
+class Owner:
+    """Opens an encoder, opens it anew when its device fails, and halves, repeats or singles out what it cannot take.
+
+    Belongs to one thread.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Encoder],
+        batch: BatchSize,
+        meter: Meter,
+        *,
+        clock: Callable[[], float],
+        wait: Callable[[float], object],
+    ) -> None:
+        """Open the encoder; what `build` raises is raised.
+
+        Args:
+            build: Opens it, now and after its device failed.
+            batch: Told of every batch.
+            meter: Told of every batch.
+            clock: Seconds, monotonic.
+            wait: Waits so many seconds, or less when there is a reason to hurry.
+        """
+        self._build = build
+        self._batch = batch
+        self._meter = meter
+        self._clock = clock
+        self._wait = wait
+        self._encoder: Encoder | None = build()
+        self._rest_until = clock()
+        self.space = self._encoder.space
+        self.projection = self._encoder.projection
+        self.has_text = self._encoder.has_text
+        self.device = self._encoder.device
+
+    def features(self, pictures: Sequence[Pixels]) -> list[Feature | IndexerError]:
+        """For each picture (side, side, 3) its feature (d,), or the error that says why it has none.
+
+        That is `ImageRefused` where the picture is to blame, and `DeviceFailed` for all when the device is lost.
+        """
+
+        def encode(encoder: Encoder, span: range) -> list[Feature | None]:
+            pixels = np.stack(pictures[span.start : span.stop])
+            started = self._clock()
+            try:
+                rows = encoder.encode_pixels(pixels)
+            except DeviceOutOfMemory:
+                self._batch.ran_out(len(span))
+                raise
+            seconds = self._clock() - started
+            self._batch.succeeded(len(span), seconds)
+            self._meter.add(len(span), seconds)
+            return [row if np.isfinite(row).all() else None for row in rows]
+
+        return self._answers(len(pictures), encode, _refused)
+
+    def embeddings(self, requests: Sequence[Sequence[str]]) -> list[Embeddings | IndexerError]:
+        """For each list of texts its embeddings (n, j), or the error that says why it has none."""
+
+        def encode(encoder: Encoder, span: range) -> list[Embeddings]:
+            together = requests[span.start : span.stop]
+            started = self._clock()
+            embeddings = encoder.encode_texts([text for texts in together for text in texts])
+            self._meter.add(0, self._clock() - started)
+            return np.split(embeddings, np.cumsum([len(texts) for texts in together])[:-1])
+
+        return self._answers(len(requests), encode, lambda trouble: trouble)
+
+    def close(self) -> None:
+        """Close the encoder; a device that fails at this has nothing left to lose."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            with suppress(IndexerError):
+                encoder.close()
+
+    def _answers(
+        self, n: int, encode: Callable[[Encoder, range], Sequence[T | None]], refusal: Callable[[Trouble], IndexerError]
+    ) -> list[T | IndexerError]:
+        answers: dict[int, T | IndexerError] = {}
+        todo = [_Work(range(n))]
+        while todo:
+            work = todo.pop()
+            encoder = self._encoder or self._reopened()
+            if isinstance(encoder, DeviceFailed):
+                return [answers.get(place, encoder) for place in range(n)]
+            outcome = _tried(encode, encoder, work.span)
+            if isinstance(outcome, DeviceOutOfMemory | DeviceFailed):
+                again = self._after(outcome, work)
+                todo.extend(again)
+                if not again:
+                    answers[work.span.start] = refusal(outcome)
+                continue
+            for place, answer in zip(work.span, outcome, strict=True):
+                if answer is not None:
+                    answers[place] = answer
+                elif work.second_look:
+                    answers[place] = ImageRefused(Reason.BAD_FEATURE, "its feature is zero or not finite")
+                else:
+                    todo.append(_Work(range(place, place + 1), second_look=True))
+        return [answers[place] for place in range(n)]
+
+    def _after(self, trouble: Trouble, work: _Work) -> list[_Work]:
+        """What to try next; nothing when the trouble is with a single item."""
+        if isinstance(trouble, DeviceFailed):
+            _log.error("The device failed on a batch of %d: %s", len(work.span), trouble)
+            self.close()
+            if not work.suspect:
+                return [replace(work, suspect=True)]
+        return list(reversed(work.halves())) if len(work.span) > 1 else []
+
+    def _reopened(self) -> Encoder | DeviceFailed:
+        """A new encoder in place of the one whose device failed."""
+        if self._clock() < self._rest_until:
+            return DeviceFailed(f"{self.device} is lost; it is tried again within {REST_S:.0f} s")
+        last: IndexerError | None = None
+        for delay_s in REOPEN_DELAYS_S:
+            self._wait(delay_s)
+            try:
+                self._encoder = self._build()
+            except IndexerError as error:
+                last = error
+                _log.warning("The encoder could not be opened anew: %s", error)
+                continue
+            if self._encoder.space == self.space:
+                _log.info("The encoder is back on %s", self.device)
+                return self._encoder
+            self.close()
+            last = DeviceFailed("another model came up in its place; restart the program")
+        self._rest_until = self._clock() + REST_S
+        return DeviceFailed(f"{self.device} is lost: {last}")
+
+
+def _tried(
+    encode: Callable[[Encoder, range], Sequence[T | None]], encoder: Encoder, span: range
+) -> Sequence[T | None] | Trouble:
+    try:
+        return encode(encoder, span)
+    except (DeviceOutOfMemory, DeviceFailed) as error:
+        # Without its frames, and the memory on the device that they hold.
+        return error.with_traceback(None)
+
+
+def _refused(trouble: Trouble) -> ImageRefused:
+    reason = Reason.DEVICE_MEMORY if isinstance(trouble, DeviceOutOfMemory) else Reason.DEVICE_FAILED
+    return ImageRefused(reason, str(trouble))

@@ -1,0 +1,1 @@
+"""The feature cache: what was encoded once, on diskcache."""

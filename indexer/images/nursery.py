@@ -1,0 +1,183 @@
+"""The near side of the nursery: where fresh decoder children come from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from indexer.errors import CapacityError, Stopped
+from indexer.images.wire import HELLO, MESSAGE_BYTES, N_SLOTS, Setup
+
+_START_S: Final = 300.0
+"""Importing torch from a cold disk was seen to take 40 s."""
+_HELLO_S: Final = 30.0
+_END_S: Final = 5.0
+
+# The nursery sees the same modules as this process, whatever it was started from, and never its `__main__`.
+_BOOT: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from indexer.images.child import main; main(int(sys.argv[2]), sys.argv[3])"
+)
+
+# One thread per child, no device, and a heap that is kept between pictures: mapping and clearing 36 MB anew for each
+# photograph costs a tenth of its decoding.
+_ENVIRONMENT: Final = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+
+
+@dataclass(slots=True)
+class Child:
+    """A decoder process, its socket, and the memory shared with it. `n_served` counts the replies it gave."""
+
+    pid: int
+    jobs: socket.socket
+    slots: tuple[int, ...]
+    n_served: int = field(default=0)
+
+    def close(self) -> None:
+        self.jobs.close()
+        for slot in self.slots:
+            os.close(slot)
+
+
+class Nursery:
+    """Starts at once and in the background; `fork` waits until it is ready. Started anew when it was lost.
+
+    Args:
+        setup: What its children are to do.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup.pack()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._start()
+
+    def fork(self) -> Child:
+        """A fresh child, ready for work.
+
+        Raises:
+            CapacityError: It could not be had.
+            Stopped: The nursery is closed.
+        """
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        slots: list[int] = []
+        try:
+            with far:
+                slots.extend(os.memfd_create(f"picture-{i}", os.MFD_CLOEXEC) for i in range(N_SLOTS))
+                reply = self._ask({"fork": True}, [far.fileno(), *slots])
+            child = Child(reply["pid"], near, tuple(slots))
+        except BaseException:
+            near.close()
+            for slot in slots:
+                os.close(slot)
+            raise
+        self._greet(child)
+        return child
+
+    def end(self, child: Child) -> str:
+        """Kill, reap and forget a child; says how it ended, for people."""
+        child.close()
+        try:
+            status = self._ask({"end": child.pid})["status"]
+        except (CapacityError, Stopped):
+            return "its nursery is gone"
+        code = os.waitstatus_to_exitcode(status)
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+    def close(self) -> None:
+        """End it and every child, now."""
+        self._closed = True
+        if not self._ready:
+            self._process.kill()
+        with contextlib.suppress(OSError):
+            # Wakes a thread that waits for an answer; on the far side it means: end your children, then yourself.
+            self._control.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._reap()
+
+    def _start(self) -> None:
+        self._ready = False
+        self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(_START_S)
+        command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(far.fileno()), self._setup]
+        with far:
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    pass_fds=[far.fileno()],
+                    env={**os.environ, **_ENVIRONMENT},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except OSError as e:
+                self._control.close()
+                raise CapacityError(f"decode workers cannot be started: {e}") from e
+
+    def _reap(self) -> None:
+        self._control.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _ask(self, question: dict[str, Any], fds: list[int] | None = None) -> dict[str, Any]:
+        with self._lock:
+            if self._closed:
+                raise Stopped("the decoder is closed")
+            try:
+                return self._exchange(question, fds or [])
+            except (OSError, EOFError):
+                # Lost: killed by someone, or by the kernel for memory. Its children went with it.
+                if self._closed:
+                    raise Stopped("the decoder is closed") from None
+                self._reap()
+                self._start()
+            if self._closed:
+                self._process.kill()
+            try:
+                return self._exchange(question, fds or [])
+            except (OSError, EOFError) as e:
+                raise CapacityError("decode workers cannot be started: their process ends at once") from e
+
+    def _exchange(self, question: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        if not self._ready:
+            self._hear()
+            self._ready = True
+        socket.send_fds(self._control, [json.dumps(question).encode()], fds)
+        return self._hear()
+
+    def _hear(self) -> dict[str, Any]:
+        message = self._control.recv(MESSAGE_BYTES)
+        if not message:
+            raise EOFError
+        answer: dict[str, Any] = json.loads(message)
+        if "error" in answer:
+            raise CapacityError(f"decode workers cannot be started: {answer['error']}")
+        return answer
+
+    def _greet(self, child: Child) -> None:
+        child.jobs.settimeout(_HELLO_S)
+        try:
+            heard = child.jobs.recv(MESSAGE_BYTES)
+        except OSError:
+            heard = b""
+        if heard != HELLO:
+            ending = self.end(child)
+            raise CapacityError(f"a decode worker ended at its start: {ending}; check memory and process limits")

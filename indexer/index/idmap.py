@@ -1,0 +1,77 @@
+"""Id -> row, in pages: four bytes a row where ids are dense, as ids that are counted upwards are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.types import Ids
+
+_BITS = 10
+_PAGE = 1 << _BITS
+_FEW = 16  # below this, looking ids up one by one is faster than sorting them into pages
+
+
+class IdMap:
+    """Rows by id; an id is any int64 >= 0, a row any int32 >= 0. An empty page is given back."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, NDArray[np.int32]] = {}
+
+    def row(self, id: int) -> int:
+        """The row of one id, -1 if it has none."""
+        page = self._pages.get(id >> _BITS)
+        return -1 if page is None else int(page[id & (_PAGE - 1)])
+
+    def rows(self, ids: Ids) -> NDArray[np.int64]:
+        """Rows of ids (n,), -1 for those that have none."""
+        if len(ids) <= _FEW:
+            return np.array(list(map(self.row, ids.tolist())), np.int64)
+        found = np.full(len(ids), -1, np.int64)
+        for number, at in _by_page(ids):
+            page = self._pages.get(number)
+            if page is not None:
+                found[at] = page[ids[at] & (_PAGE - 1)]
+        return found
+
+    def put(self, id: int, row: int) -> None:
+        """Set the row of one id."""
+        page = self._pages.get(id >> _BITS)
+        if page is None:
+            page = self._pages[id >> _BITS] = np.full(_PAGE, -1, np.int32)
+        page[id & (_PAGE - 1)] = row
+
+    def put_many(self, ids: Ids, rows: NDArray[np.int64]) -> None:
+        """Set the rows (n,) of distinct ids (n,)."""
+        if len(ids) <= _FEW:
+            for one, row in zip(ids.tolist(), rows.tolist(), strict=True):
+                self.put(one, row)
+            return
+        for number, at in _by_page(ids):
+            page = self._pages.get(number)
+            if page is None:
+                page = self._pages[number] = np.full(_PAGE, -1, np.int32)
+            page[ids[at] & (_PAGE - 1)] = rows[at]
+
+    def drop(self, id: int) -> None:
+        """Forget one id, which must be there."""
+        page = self._pages[id >> _BITS]
+        page[id & (_PAGE - 1)] = -1
+        if page.max() < 0:
+            del self._pages[id >> _BITS]
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory held, bytes."""
+        return len(self._pages) * (4 * _PAGE + 200)  # an array's and a dictionary entry's own cost is about 200
+
+
+def _by_page(ids: Ids) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    numbers = ids >> _BITS
+    order = np.argsort(numbers, kind="stable")
+    numbers = numbers[order]
+    cuts = np.flatnonzero(np.diff(numbers)) + 1
+    for at in np.split(order, cuts):
+        yield int(ids[at[0]]) >> _BITS, at

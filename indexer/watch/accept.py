@@ -1,0 +1,137 @@
+"""Which paths are left out, by their names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from indexer.errors import ConfigError
+from indexer.types import FilePath
+
+# One character that is not "/": a whole UTF-8 sequence, or a byte that belongs to none. Possessive: "??" is not "é".
+_ONE = rb"(?:[^/\xc0-\xff]|[\xc0-\xff][\x80-\xbf]*+)"
+_TOKEN = re.compile(
+    r"(?P<folders>(?:(?<=/)|\A)\*\*/)|(?P<below>(?<=/)\*\*\Z)|(?P<across>\*\*)|(?P<run>\*)|(?P<one>\?)"
+    r"|(?P<set>\[[!^]?(?:\][^\]/]*|[^\]/]+)\])|(?P<open>\[)|(?P<text>[^*?\[]+)",
+    re.DOTALL,
+)
+_FIXED = {"folders": rb"(?:[^/]+/)*", "below": rb".+", "across": rb".*", "run": rb"[^/]*", "one": _ONE}
+_N_SET_MAX = 1_000  # characters that one range outside ASCII may name
+
+
+class Exclude:
+    """Names and paths to be left out, compiled once.
+
+    A pattern without "/" is held against the name of every file and folder below a watched folder, one with "/" against
+    the path relative to the watched folder. `*`, `?` and `[...]` match within a name, `**` crosses folders. What is
+    below an excluded folder is excluded. Upper and lower case differ.
+
+    Args:
+        patterns: Shell patterns; a leading "/" binds to the watched folder, a trailing one is ignored.
+        folders: The watched folders, none inside another.
+
+    Raises:
+        ConfigError: A pattern cannot be used.
+    """
+
+    def __init__(self, patterns: Sequence[str], folders: Sequence[FilePath]) -> None:
+        self.folders = tuple(folders)
+        names = [pattern.rstrip("/") for pattern in patterns if "/" not in pattern.rstrip("/")]
+        paths = [pattern.strip("/") for pattern in patterns if "/" in pattern.rstrip("/")]
+        for pattern in patterns:
+            _check(pattern)
+        # Most patterns are a name, a beginning or an ending, which need no regular expression: ten times as fast.
+        plain = [name for name in names if not re.search(r"[*?\[]", name)]
+        endings = [name for name in names if re.fullmatch(r"\*[^*?\[]*", name)]
+        beginnings = [name for name in names if re.fullmatch(r"[^*?\[]+\*", name)]
+        other = [name for name in names if name not in {*plain, *endings, *beginnings}]
+        self._plain = frozenset(map(os.fsencode, plain))
+        self._endings = tuple(os.fsencode(name[1:]) for name in endings)
+        self._beginnings = tuple(os.fsencode(name[:-1]) for name in beginnings)
+        self._name = _compile(other, rb"\Z")
+        self._path = _compile(paths, rb"(?:/|\Z)")
+        self._prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
+
+    def excludes(self, path: FilePath) -> bool:
+        """Whether this path, or a folder above it, is left out; False outside the watched folders."""
+        relative = self.relative(path)
+        if relative is None:
+            return False
+        if self._path is not None and self._path.match(relative):
+            return True
+        return any(map(self.excludes_name, relative.split(b"/")))
+
+    def excludes_entry(self, path: FilePath, name: bytes) -> bool:
+        """As `excludes`, when the folder that holds `path` is known not to be left out; `name` is its last part."""
+        if self.excludes_name(name):
+            return True
+        if self._path is None:
+            return False
+        relative = self.relative(path)
+        return relative is not None and self._path.match(relative) is not None
+
+    def excludes_name(self, name: bytes) -> bool:
+        """Whether a pattern without "/" matches this one name."""
+        return (
+            name.endswith(self._endings)
+            or name.startswith(self._beginnings)
+            or name in self._plain
+            or (self._name is not None and self._name.match(name) is not None)
+        )
+
+    def relative(self, path: FilePath) -> bytes | None:
+        """The path below its watched folder, or None outside them all."""
+        for prefix in self._prefixes:
+            if path.startswith(prefix):
+                return path[len(prefix) :]
+        return None
+
+
+def _check(pattern: str) -> None:
+    if not pattern.strip("/"):
+        raise ConfigError(f"watch.exclude: {pattern!r} names nothing; remove it")
+    if "\0" in pattern:
+        raise ConfigError(f"watch.exclude: {pattern!r} holds a NUL, which no name does; remove it")
+    if {"", ".", ".."} & set(pattern.strip("/").split("/")):
+        raise ConfigError(f'watch.exclude: {pattern!r} has an empty, "." or ".." part; write it without')
+
+
+def _compile(patterns: Sequence[str], end: bytes) -> re.Pattern[bytes] | None:
+    if not patterns:
+        return None
+    return re.compile(b"(?:" + b"|".join(map(_translate, patterns)) + b")" + end, re.DOTALL)
+
+
+def _translate(pattern: str) -> bytes:
+    parts = []
+    for token in _TOKEN.finditer(pattern):
+        kind, text = token.lastgroup or "", token.group()
+        if kind == "open":
+            raise ConfigError(f'watch.exclude: {pattern!r} has a "[" without its "]"; write "[[]" for a bracket')
+        if kind == "set":
+            parts.append(_translate_set(pattern, text[1:-1]))
+        else:
+            parts.append(_FIXED.get(kind) or re.escape(os.fsencode(text)))
+    return b"".join(parts)
+
+
+def _translate_set(pattern: str, body: str) -> bytes:
+    negated = body[0] in "!^" and len(body) > 1
+    characters = b"|".join(re.escape(os.fsencode(c)) for c in _characters(pattern, body[negated:]))
+    return b"(?:(?!" + characters + b")" + _ONE + b")" if negated else b"(?:" + characters + b")"
+
+
+def _characters(pattern: str, body: str) -> Iterator[str]:
+    """The characters that the inside of a `[...]` names."""
+    i = 0
+    while i < len(body):
+        if body[i + 1 : i + 2] == "-" and i + 2 < len(body):
+            first, last = ord(body[i]), ord(body[i + 2])
+            if not first <= last < first + _N_SET_MAX:
+                raise ConfigError(f"watch.exclude: {pattern!r} has a reversed or too wide range; list what you mean")
+            yield from (chr(c) for c in range(first, last + 1) if chr(c) != "/")
+            i += 3
+        else:
+            yield body[i]
+            i += 1

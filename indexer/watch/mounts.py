@@ -1,0 +1,69 @@
+"""The mount table: which file system holds a folder, and of which kind."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from indexer.types import FilePath
+
+_TABLE = "/proc/self/mountinfo"
+
+# Changes made by other machines send no events here. FUSE may be local, but cannot be told from sshfs and its like.
+_REMOTE = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs",
+    "nfs", "nfs4", "ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
+})  # fmt: skip
+
+
+class Mount(NamedTuple):
+    """One line of the mount table. `id` is new with each mount."""
+
+    id: int
+    point: FilePath
+    kind: str
+
+    @property
+    def remote(self) -> bool:
+        """Whether files may change here without this machine's kernel knowing."""
+        return self.kind in _REMOTE or self.kind.startswith("fuse.")
+
+
+def mounts(table: str = _TABLE) -> list[Mount]:
+    """All mounts that this process sees, later ones over earlier ones; empty where the system has no such table.
+
+    Source: proc(5), /proc/pid/mountinfo.
+    """
+    try:
+        with open(table, "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        fields = line.split(b" ")
+        kind = fields[fields.index(b"-") + 1]
+        found.append(Mount(int(fields[0]), FilePath(_unescape(fields[4])), kind.decode("ascii", "replace")))
+    return found
+
+
+def mount_of(folder: FilePath, among: list[Mount]) -> Mount | None:
+    """The mount that holds a folder: the longest mount point above it, the latest of several."""
+    real = os.path.realpath(folder)
+    holding = [mount for mount in among if _is_at_or_below(real, mount.point)]
+    return max(reversed(holding), key=lambda mount: len(mount.point), default=None)
+
+
+def mounts_below(folder: FilePath, among: list[Mount]) -> list[Mount]:
+    """Mounts whose point is inside a folder, in the table's order."""
+    real = os.path.realpath(folder)
+    return [mount for mount in among if mount.point != real and _is_at_or_below(mount.point, real)]
+
+
+def _is_at_or_below(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _unescape(field: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), field)

@@ -1,0 +1,137 @@
+"""From the house's records to the wire's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import msgspec
+
+from indexer.types import (
+    EmbeddedImage,
+    Embeddings,
+    EmbeddingSpace,
+    FilePath,
+    FileRecord,
+    GpuMemory,
+    ImageInfo,
+    ImageRecord,
+    Progress,
+    SearchResult,
+    Stats,
+    display_path,
+)
+from indexer.types import Hit as HitRecord
+from search_api.schemas import (
+    EmbedImageAnswer,
+    EmbedTextAnswer,
+    ErrorsAnswer,
+    GpuMemoryAnswer,
+    Hit,
+    ImageAnswer,
+    IndexState,
+    ProgressAnswer,
+    RefusedFile,
+    SearchAnswer,
+    StatsAnswer,
+    TookMs,
+)
+
+_EARLIEST_S = datetime(1, 1, 2, tzinfo=UTC).timestamp()
+_LATEST_S = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+def rfc3339(seconds: float) -> str:
+    """Seconds since the epoch as text in UTC. File systems hold times that calendars do not: those are clamped."""
+    moment = datetime.fromtimestamp(min(max(seconds, _EARLIEST_S), _LATEST_S), UTC)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=8)
+def fingerprint(space: EmbeddingSpace) -> str:
+    """The space's fingerprint; a digest each time is too dear for every answer."""
+    return space.fingerprint
+
+
+def search_answer(result: SearchResult, space: EmbeddingSpace, limit: int, offset: int) -> SearchAnswer:
+    """The wire form of a search."""
+    return SearchAnswer(
+        hits=[_hit(hit) for hit in result.hits],
+        limit=limit,
+        offset=offset,
+        took_ms=TookMs(round(result.embed_ms, 3), round(result.search_ms, 3), round(result.total_ms, 3)),
+        model=space.model,
+        space=fingerprint(space),
+        index=IndexState(result.count, result.generation),
+    )
+
+
+def _hit(hit: HitRecord) -> Hit:
+    return Hit(hit.id, float(hit.score), *_picture(hit.id, hit.path, hit.paths, hit.info, hit.modified_s))
+
+
+def image_answer(record: ImageRecord) -> ImageAnswer:
+    """The wire form of an indexed picture."""
+    name = record.hash.hex()
+    return ImageAnswer(name, *_picture(name, record.paths[0], record.paths, record.info, record.modified_s))
+
+
+def _picture(
+    id: str, path: FilePath, paths: tuple[FilePath, ...], info: ImageInfo, modified_s: float
+) -> tuple[str, list[str], int, int, str, str, str, int]:
+    """What a hit and a picture have in common, in the order of their members."""
+    return (
+        display_path(path),
+        [display_path(each) for each in paths],
+        info.width_px,
+        info.height_px,
+        rfc3339(modified_s),
+        f"/api/images/{id}/thumbnail",
+        info.format,
+        info.size_bytes,
+    )
+
+
+def embed_image_answer(image: EmbeddedImage, space: EmbeddingSpace) -> EmbedImageAnswer:
+    """The wire form of an embedded picture."""
+    embedding = None if image.embedding is None else image.embedding.tolist()
+    return EmbedImageAnswer(image.id, image.feature.tolist(), embedding, space.model, fingerprint(space))
+
+
+def embed_text_answer(embeddings: Embeddings, space: EmbeddingSpace) -> EmbedTextAnswer:
+    """The wire form of embedded texts (n, j)."""
+    return EmbedTextAnswer(embeddings.tolist(), embeddings.shape[1], space.model, fingerprint(space))
+
+
+def errors_answer(records: list[FileRecord], total: int, limit: int, offset: int) -> ErrorsAnswer:
+    """The wire form of a page of refused files."""
+    return ErrorsAnswer([_refused(record) for record in records], limit, offset, total)
+
+
+def _refused(record: FileRecord) -> RefusedFile:
+    return RefusedFile(
+        path=display_path(record.path),
+        reason=record.reason.value if record.reason else "",
+        detail=record.detail,
+        recorded=rfc3339(record.recorded_at),
+        modified=rfc3339(record.stamp.mtime_ns / 1e9),
+        size_bytes=record.stamp.size_bytes,
+        retried=bool(record.reason and record.reason.transient),
+    )
+
+
+def progress_answer(progress: Progress) -> ProgressAnswer:
+    """The wire form of a long task."""
+    return msgspec.convert(progress, ProgressAnswer, from_attributes=True)
+
+
+def gpu_answer(memory: GpuMemory) -> GpuMemoryAnswer:
+    """The wire form of the GPUs' memory."""
+    return msgspec.convert(memory, GpuMemoryAnswer, from_attributes=True)
+
+
+def stats_answer(stats: Stats) -> StatsAnswer:
+    """The wire form of the service's state."""
+    members = {name: getattr(stats, name) for name in StatsAnswer.__struct_fields__}
+    members["started_at"] = rfc3339(stats.started_at)
+    return msgspec.convert(members, StatsAnswer, from_attributes=True)

@@ -1,0 +1,115 @@
+"""The application: routes, errors and the gate, put together over an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, ValidationException
+
+from indexer.errors import IndexerError
+from indexer.ports import Engine
+from search_api import assets, openapi
+from search_api.bodies import FORM_OVERHEAD_BYTES, FaultError, JsonRequest
+from search_api.errors import PROBLEM_TYPE, Fault, Problem, problem, problem_of
+from search_api.gate import Gate
+from search_api.routes import ROUTES
+from search_api.service import Service
+from search_api.settings import ApiSettings
+
+log = logging.getLogger(__name__)
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
+    """The HTTP service over a running engine.
+
+    `app.state.stopping` is an `asyncio.Event`, set when the service stops: an answer without an end must end then.
+    """
+    service = Service(engine, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        app.state.stopping = asyncio.Event()
+        yield
+        service.close()
+
+    app = Litestar(
+        route_handlers=ROUTES,
+        dependencies={"service": Provide(lambda: service, use_cache=True, sync_to_thread=False)},
+        exception_handlers={
+            FaultError: _unprocessable,
+            IndexerError: _ours,
+            ValidationException: _invalid,
+            HTTPException: _http,
+            Exception: _unforeseen,
+        },
+        state=State({"service": service, "assets": assets.load()}),
+        lifespan=[lifespan],
+        request_class=JsonRequest,
+        request_max_body_size=_most_body_bytes(settings),
+        openapi_config=openapi.config(bool(settings.api_key)),
+        logging_config=None,
+        debug=False,
+        pdb_on_exception=False,
+    )
+    app.asgi_handler = Gate(app.asgi_handler, settings)
+    return app
+
+
+def _most_body_bytes(settings: ApiSettings) -> int:
+    """A picture as a form field, or in base64 with JSON around it, whichever is larger."""
+    in_json = settings.max_body_bytes * 4 // 3 + settings.max_json_bytes
+    return max(in_json, settings.max_body_bytes + FORM_OVERHEAD_BYTES)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def _answer(what: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
+    return Response(what, status_code=what.status, media_type=PROBLEM_TYPE, headers={**(headers or {}), **what.headers})
+
+
+def _ours(request: AnyRequest, error: IndexerError) -> Response[Problem]:
+    request_id = _request_id(request)
+    what = problem_of(error, request_id)
+    if what.status >= 500:
+        log.warning("%s %s failed (%s): %s", request.method, request.scope["path"], request_id, error)
+    return _answer(what)
+
+
+def _unprocessable(_: AnyRequest, error: FaultError) -> Response[Problem]:
+    return _answer(problem(422, str(error), errors=error.faults))
+
+
+def _invalid(request: AnyRequest, error: ValidationException) -> Response[Problem]:
+    """Parameters that Litestar found wrong."""
+    extra = error.extra if isinstance(error.extra, list) else []
+    faults = [Fault(str(each.get("key", "")), str(each.get("message", "not valid"))) for each in extra]
+    if any(fault.field == "data" for fault in faults):
+        return _answer(problem(400, "The body is empty; send JSON."))
+    return _unprocessable(request, FaultError(faults or [Fault("", "A parameter is not valid.")]))
+
+
+def _http(request: AnyRequest, error: HTTPException) -> Response[Problem]:
+    if error.status_code >= 500:
+        return _unforeseen(request, error)
+    detail = "Nothing is served at this path." if error.status_code == 404 else error.detail
+    return _answer(problem(error.status_code, detail), error.headers)
+
+
+def _unforeseen(request: AnyRequest, error: Exception) -> Response[Problem]:
+    request_id = _request_id(request)
+    log.error("%s %s failed (%s)", request.method, request.scope["path"], request_id, exc_info=error)
+    return _answer(problem(500, "The request failed; the service's log tells why.", request_id=request_id))
+
+
+def _request_id(request: AnyRequest) -> str:
+    return str(request.scope["state"].get("request_id", ""))

@@ -1,0 +1,192 @@
+"""The client: the service's answers, typed, and its errors as the house's own."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from indexer.errors import IndexerError, Unreachable
+from search_api.errors import PROBLEM_TYPE, Problem, error_of
+from search_api.schemas import (
+    AcceptedAnswer,
+    EmbedImageAnswer,
+    EmbedTextAnswer,
+    ErrorsAnswer,
+    GpuMemoryAnswer,
+    ImageAnswer,
+    LiveAnswer,
+    ProgressAnswer,
+    ReadyAnswer,
+    SearchAnswer,
+    StatsAnswer,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks a running service. Safe to share between threads; a context manager.
+
+    Every method returns a frozen record of `search_api.schemas` (`msgspec.json.encode` gives its JSON) and raises
+
+    - `NotFound`, `ImageRefused`, `NoTextTower`, `InputError`: the question cannot be answered as it was put;
+    - `Overloaded`, `ModelError`, `StoreError`, ...: the service cannot answer now;
+    - `ConfigError`: the key, or the name in the address, is not accepted;
+    - `Unreachable`: no such service answers at the address, or not within `timeout_s`.
+
+    Args:
+        base_url: Where the service listens, such as http://127.0.0.1:7860.
+        api_key: Its key, if it has one.
+        timeout_s: Longest wait for the service to take or to send anything.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
+        import httpx  # here: it takes longer to import than most questions to answer
+
+        self.base_url = base_url.rstrip("/")
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        # Proxies of the environment are not for a service on this machine.
+        self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout_s, trust_env=False)
+        self._failures = (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # ------------------------------------------------------------ search
+
+    def search_text(self, text: str, limit: int = 20, offset: int = 0) -> SearchAnswer:
+        """Pictures that the words describe."""
+        return self._search(text=text, limit=limit, offset=offset)
+
+    def search_image(self, data: bytes, limit: int = 20, offset: int = 0) -> SearchAnswer:
+        """Pictures like the one whose file these bytes are."""
+        parameters = {"limit": limit, "offset": offset}
+        return self._picture("/api/search/image", data, SearchAnswer, parameters)
+
+    def search_id(self, id: str, limit: int = 20, offset: int = 0) -> SearchAnswer:
+        """Pictures like an indexed one."""
+        return self._search(id=id, limit=limit, offset=offset)
+
+    def search_vector(self, vector: list[float], limit: int = 20, offset: int = 0) -> SearchAnswer:
+        """Pictures near a vector of the visual or of the joint space."""
+        return self._search(vector=vector, limit=limit, offset=offset)
+
+    def similar(self, id: str, limit: int = 20, offset: int = 0) -> SearchAnswer:
+        """As `search_id`."""
+        return self._get(f"/api/images/{quote(id, safe='')}/similar", SearchAnswer, limit=limit, offset=offset)
+
+    # ------------------------------------------------------------ vectors
+
+    def embed_image(self, data: bytes) -> EmbedImageAnswer:
+        """Feature and joint embedding of a picture."""
+        return self._picture("/api/embed/image", data, EmbedImageAnswer)
+
+    def embed_text(self, texts: str | list[str]) -> EmbedTextAnswer:
+        """Joint embeddings of one text or several."""
+        body = {"text": texts} if isinstance(texts, str) else {"texts": texts}
+        return self._post("/api/embed/text", body, EmbedTextAnswer)
+
+    # ------------------------------------------------------------ pictures
+
+    def image(self, id: str) -> ImageAnswer:
+        """What is known of a picture."""
+        return self._get(f"/api/images/{quote(id, safe='')}", ImageAnswer)
+
+    def thumbnail(self, id: str, side: int = 256) -> bytes:
+        """A JPEG that fits into a square of `side` pixels."""
+        return self._send("GET", f"/api/images/{quote(id, safe='')}/thumbnail", params={"side": side}).content
+
+    # ------------------------------------------------------------ the service
+
+    def stats(self) -> StatsAnswer:
+        """Counts, rates and progress."""
+        return self._get("/api/stats", StatsAnswer)
+
+    def errors(self, limit: int = 100, offset: int = 0) -> ErrorsAnswer:
+        """Refused files, the latest first."""
+        return self._get("/api/errors", ErrorsAnswer, limit=limit, offset=offset)
+
+    def gpu_memory(self) -> GpuMemoryAnswer:
+        """Memory of every GPU."""
+        return self._get("/api/gpu/memory", GpuMemoryAnswer)
+
+    def rescan(self, *, confirm_gone: bool = False) -> AcceptedAnswer:
+        """Have the watched folders compared with what is known."""
+        return self._post("/api/index/rescan", {"confirm_gone": confirm_gone}, AcceptedAnswer)
+
+    def rebuild(self, *, reencode: bool = False) -> ProgressAnswer:
+        """Have the index made anew; `stats` shows how far it is."""
+        return self._post("/api/index/rebuild", {"reencode": reencode}, ProgressAnswer)
+
+    def live(self) -> LiveAnswer:
+        """Whether the process answers."""
+        return self._get("/health/live", LiveAnswer)
+
+    def ready(self) -> ReadyAnswer:
+        """Whether searches are answered; not being ready is an answer, not an error."""
+        response = self._request("GET", "/health/ready")
+        if response.status_code == 503:
+            what = self._problem(response)
+            if what.ready is not None:
+                return ReadyAnswer(what.ready, what.checks)
+        return self._read(self._checked(response), ReadyAnswer)
+
+    # ------------------------------------------------------------ the wire
+
+    def _search(self, **question: Any) -> SearchAnswer:
+        return self._post("/api/search", question, SearchAnswer)
+
+    def _get(self, path: str, answer: type[T], **parameters: int) -> T:
+        return self._read(self._send("GET", path, params=parameters), answer)
+
+    def _post(self, path: str, body: dict[str, Any], answer: type[T]) -> T:
+        headers = {"content-type": "application/json"}
+        return self._read(self._send("POST", path, content=msgspec.json.encode(body), headers=headers), answer)
+
+    def _picture(self, path: str, data: bytes, answer: type[T], parameters: dict[str, int] | None = None) -> T:
+        headers = {"content-type": "application/octet-stream"}
+        return self._read(self._send("POST", path, content=data, headers=headers, params=parameters or {}), answer)
+
+    def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
+        return self._checked(self._request(method, path, **how))
+
+    def _request(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **how)
+        except self._failures as e:
+            why = str(e) or type(e).__name__
+            raise Unreachable(f"No answer from {self.base_url} ({why}); is `indexer serve` running?") from e
+
+    def _checked(self, response: httpx.Response) -> httpx.Response:
+        if response.is_success:
+            return response
+        raise error_of(self._problem(response))
+
+    def _problem(self, response: httpx.Response) -> Problem:
+        if response.headers.get("content-type") != PROBLEM_TYPE:
+            raise self._stranger()
+        return self._read(response, Problem)
+
+    def _read(self, response: httpx.Response, answer: type[T]) -> T:
+        try:
+            return msgspec.json.decode(response.content, type=answer)
+        except msgspec.MsgspecError as e:
+            raise self._stranger() from e
+
+    def _stranger(self) -> IndexerError:
+        return Unreachable(f"Something else than this service answers at {self.base_url}; check host and port.")

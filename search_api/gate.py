@@ -1,0 +1,200 @@
+"""The gate: what every request passes before any route sees it, and what every answer carries.
+
+Plain ASGI, around the whole application: also what no route answers is checked, counted and sent with these headers.
+"""
+
+from __future__ import annotations
+
+import hmac
+import itertools
+import logging
+import re
+import secrets
+import time
+from typing import Any, cast
+
+import msgspec
+from litestar.enums import HttpMethod, ScopeType
+from litestar.exceptions import ClientException
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from indexer.errors import Overloaded
+from search_api.errors import PROBLEM_TYPE, Problem, problem
+from search_api.settings import ApiSettings, is_wildcard
+
+access = logging.getLogger("search_api.access")
+
+SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+CLOSED_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+"""For answers that are no page: a browser that shows one loads nothing for it."""
+
+MAX_PATH_BYTES = 2048
+
+_OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+_LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]\\]+)(:[0-9]{1,5})?")
+
+
+class Gate:
+    """Host, origin, key and memory for bodies are checked here; security headers and a request id go out from here."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+        self._app = app
+        self._names = _names(settings)
+        self._trusted = frozenset(name.lower() for name in settings.allowed_hosts)
+        self._authorization = f"Bearer {settings.api_key}".encode() if settings.api_key else None
+        self._max_held_bytes = settings.max_held_bytes
+        self._n_held_bytes = 0
+        self._access_log = settings.access_log
+        self._run = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it with a problem."""
+        if scope["type"] == ScopeType.WEBSOCKET:
+            await send({"type": "websocket.close", "code": 1000, "reason": "no WebSocket here"})
+            return
+        method = scope["method"]
+        request_id = f"{self._run}-{next(self._numbers)}"
+        scope["state"]["request_id"] = request_id
+        answer = _Answer(send, request_id)
+        started = time.perf_counter()
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await send_problem(answer, refusal)
+        elif method == HttpMethod.HEAD:
+            # The server leaves the body out by the method in its own scope; routes know GET only.
+            await self._app(cast("HTTPScope", {**scope, "method": HttpMethod.GET}), receive, answer)
+        elif method == HttpMethod.GET:
+            await self._app(scope, receive, answer)
+        else:
+            body = _Body(self, receive)
+            try:
+                await self._app(scope, body, answer)
+            finally:
+                self._n_held_bytes -= body.n_bytes
+        if self._access_log:
+            took_ms = (time.perf_counter() - started) * 1e3
+            access.info("%s %s %d %.1f ms %s", method, scope["path"], answer.status, took_ms, request_id)
+
+    def hold(self, n_bytes: int) -> None:
+        """Count bytes of a body that are in memory from now on.
+
+        Raises:
+            Overloaded: All bodies together would need more than is allowed.
+        """
+        self._n_held_bytes += n_bytes
+        if self._n_held_bytes > self._max_held_bytes:
+            raise Overloaded("Too many bytes are being uploaded at once; try again shortly.", retry_after_s=5.0)
+
+    def _refusal(self, scope: HTTPScope) -> Problem | None:
+        host: bytes | None = None
+        origin = site = key = None
+        n_hosts = 0
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+                n_hosts += 1
+            elif name == b"origin":
+                origin = value
+            elif name == b"sec-fetch-site":
+                site = value
+            elif name == b"authorization":
+                key = value
+        called = _host_name(host) if host is not None and n_hosts == 1 else None
+        if host is None or called is None:
+            return problem(400, "The request needs exactly one valid Host header.")
+        if self._names is not None and called not in self._names:
+            return problem(421, "This name is not served here; use the address that the service prints, or allow it.")
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not self._same_origin(host, origin, site):
+            return problem(403, "Pages of other origins may not use this service.")
+        if not self._authorised(key) and scope["path"] not in _OPEN_PATHS:
+            return problem(401, "Send the service's key as Authorization: Bearer <key>.")
+        if len(scope.get("raw_path") or scope["path"]) > MAX_PATH_BYTES or "\0" in scope["path"]:
+            return problem(404, "Nothing is served at this path.")
+        return None
+
+    def _authorised(self, key: bytes | None) -> bool:
+        return self._authorization is None or (key is not None and hmac.compare_digest(key, self._authorization))
+
+    def _same_origin(self, host: bytes, origin: bytes | None, site: bytes | None) -> bool:
+        """Whether the request comes from our own page, or from no page at all.
+
+        The scheme is left out: behind a proxy that ends TLS it differs.
+        """
+        if origin is None:
+            return site is None or site in (b"same-origin", b"none")
+        authority = origin.partition(b"://")[2].lower()
+        return authority == host.lower() or _host_name(authority) in self._trusted
+
+
+class _Answer:
+    """Sends an answer with the headers that every one carries."""
+
+    __slots__ = ("_request_id", "_send", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message["headers"], *SECURITY_HEADERS, (b"x-request-id", self._request_id.encode())]
+            if not any(name == CLOSED_POLICY[0] for name, _ in message["headers"]):
+                headers.append(CLOSED_POLICY)
+            message["headers"] = headers
+        await self._send(message)
+
+
+class _Body:
+    """Receives a body and counts what of it is held in memory."""
+
+    __slots__ = ("_gate", "_receive", "n_bytes")
+
+    def __init__(self, gate: Gate, receive: Receive) -> None:
+        self._gate = gate
+        self._receive = receive
+        self.n_bytes = 0
+
+    async def __call__(self) -> Any:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientException("The connection ended before the body did.")
+        if message["type"] == "http.request":
+            n_bytes = len(message["body"])
+            self.n_bytes += n_bytes
+            self._gate.hold(n_bytes)
+        return message
+
+
+async def send_problem(send: Send, what: Problem) -> None:
+    """Send a problem without any framework's help."""
+    body = msgspec.json.encode(what)
+    headers = [(b"content-type", PROBLEM_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    headers += [(name.encode(), value.encode()) for name, value in what.headers.items()]
+    if what.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": what.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _names(settings: ApiSettings) -> frozenset[str] | None:
+    """Names that may stand in a Host header; None: any, for a key guards what listens on every interface."""
+    if is_wildcard(settings.host) and not settings.allowed_hosts:
+        return None
+    own = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return _LOOPBACK_NAMES | {own.lower()} | {name.lower() for name in settings.allowed_hosts}
+
+
+def _host_name(authority: bytes) -> str | None:
+    """The name in `name` or `name:port`; None if it is neither."""
+    match = _HOST.fullmatch(authority.decode("latin-1").lower())
+    return match[1] if match else None

@@ -1,0 +1,202 @@
+"""The OpenAPI document: what Litestar cannot read off the handlers is said here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from inspect import cleandoc
+from typing import Annotated, Any
+
+import msgspec
+from litestar import MediaType, Request
+from litestar.exceptions import NotFoundException
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    Example,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+    Tag,
+)
+from litestar.params import PathParameter
+from litestar.router import Router
+
+from search_api import schemas
+from search_api.errors import PROBLEM_TYPE, Problem, problem
+from search_api.schemas import EXAMPLE_ID
+
+DOCUMENT_PATH = "/api/openapi.json"
+
+ImageIdPath = Annotated[
+    str,
+    PathParameter(
+        description="SHA-256 of the picture's file, as `sha256sum` prints it.",
+        schema_extra={"pattern": "^[0-9a-f]{64}$", "examples": [EXAMPLE_ID]},
+    ),
+]
+
+_DESCRIPTION = """Search by words, by a picture, by the id of an indexed picture or by a vector.
+
+An image's `id` is the SHA-256 of its file. Scores are cosines; higher is better. Times are RFC 3339 in UTC.
+Errors are `application/problem+json` (RFC 9457). A request needs a Host header that the service knows (else 421), and
+one from a web page must come from the service's own pages (else 403). Where a key is set, every route but /health/*
+needs it.
+"""
+
+_WHY = {
+    400: "The request is malformed",
+    401: "A key is set, and the request does not carry it",
+    404: "No live image has this id",
+    413: "The body, or the picture, is too large",
+    415: "The content type, or the picture's format, is not supported",
+    422: "Understood, but it cannot be answered as it was put; `errors` or `reason` says why",
+    503: "Too busy, or not able to answer at present",
+}
+
+
+def refusals(*statuses: int, open_to_all: bool = False) -> dict[int, ResponseSpec]:
+    """How a route may refuse, besides the ways that every route has."""
+    return {
+        status: ResponseSpec(
+            Problem,
+            description=_WHY[status],
+            media_type=PROBLEM_TYPE,
+            generate_examples=False,
+            examples=[Example(value=msgspec.to_builtins(problem(status, _WHY[status] + ".")))],
+        )
+        for status in sorted({400, 503, *statuses} | (set() if open_to_all else {401}))
+    }
+
+
+@dataclass
+class ImageUpload(Operation):
+    """An operation whose body is a picture."""
+
+    def __post_init__(self) -> None:
+        binary = Schema(
+            type=OpenAPIType.STRING, content_media_type="application/octet-stream", description="The picture's file."
+        )
+        form = Schema(type=OpenAPIType.OBJECT, properties={"image": binary}, required=["image"])
+        raw = Schema(
+            type=OpenAPIType.STRING,
+            content_media_type="application/octet-stream",
+            description="The picture's file, as it is.",
+            min_length=1,
+        )
+        self.request_body = RequestBody(
+            description="The picture's file: as the body itself (fastest), or as the form field `image`.",
+            content={
+                "image/*": OpenAPIMediaType(schema=raw),
+                "application/octet-stream": OpenAPIMediaType(schema=raw),
+                "multipart/form-data": OpenAPIMediaType(schema=form),
+            },
+            required=True,
+        )
+
+
+@dataclass
+class Thumbnail(Operation):
+    """An operation that answers with a picture, or with nothing when the client has it."""
+
+    def __post_init__(self) -> None:
+        picture = Schema(type=OpenAPIType.STRING, content_media_type="image/jpeg")
+        self.responses = {
+            **(self.responses or {}),
+            "200": OpenAPIResponse(
+                description="The thumbnail", content={"image/jpeg": OpenAPIMediaType(schema=picture)}
+            ),
+            "304": OpenAPIResponse(description="The client's copy (If-None-Match) is the same"),
+        }
+
+
+class Document(OpenAPIRenderPlugin):
+    """Serves the document, completed by what types cannot say."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/", media_type=MediaType.JSON)
+        self._rendered: bytes | None = None
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - theirs
+        """The document as JSON; made once."""
+        if self._rendered is None:
+            self._rendered = msgspec.json.encode(complete(openapi_schema))
+        return self._rendered
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Put in what is lost on the way through Litestar: exact schemas, summaries, and what excludes what."""
+    records = [each for each in vars(schemas).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    _, components = msgspec.json.schema_components(
+        [each for each in (*records, Problem) if each is not msgspec.Struct], ref_template="#/components/schemas/{name}"
+    )
+    for name, ways in _WAYS.items():
+        # A member that is null counts as absent.
+        components[name]["oneOf"] = [
+            {"required": [way], "properties": {way: {"not": {"type": "null"}}}} for way in ways
+        ]
+        components[name]["examples"] = [{way: example} for way, example in ways.items()]
+    for component in components.values():
+        component["description"] = cleandoc(component["description"])
+    document["components"]["schemas"] = components
+    for item in document["paths"].values():
+        for operation in item.values():
+            summary, _, operation["description"] = operation["description"].partition(". ")
+            operation["summary"] = summary.removesuffix(".")
+            for answer in operation["responses"].values():
+                schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+                if "$ref" in schema:
+                    answer["description"] = components[schema["$ref"].rpartition("/")[2]]["description"]
+            for parameter in operation.get("parameters", []):
+                bounds = parameter["schema"]
+                bounds.update({key: int(bounds[key]) for key in ("minimum", "maximum") if key in bounds})
+    return document
+
+
+_DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+"""A picture of one pixel."""
+
+_WAYS: dict[str, dict[str, Any]] = {
+    "SearchRequest": {
+        "text": "a red car",
+        "image": f"data:image/png;base64,{_DOT}",
+        "id": EXAMPLE_ID,
+        "vector": [0.6, 0.8],
+    },
+    "EmbedTextRequest": {"text": "a red car", "texts": ["a red car", "a blue boat"]},
+}
+
+
+def _document_only(request: Request[Any, Any, Any]) -> None:
+    """Litestar serves pages of its own below the document; here there are none."""
+    if request.scope["path"] != DOCUMENT_PATH:
+        raise NotFoundException
+
+
+def config(has_key: bool) -> OpenAPIConfig:
+    """Settings of the document; `has_key` says whether this service asks for a key."""
+    scheme = SecurityScheme(type="http", scheme="bearer", description="The service's `api_key`.")
+    return OpenAPIConfig(
+        title="lookalike",
+        version="1",
+        summary="Pictures, found by pictures and by words",
+        description=_DESCRIPTION,
+        use_handler_docstrings=True,
+        operation_id_creator=lambda handler, *_: handler.handler_name,
+        components=Components(security_schemes={"key": scheme}) if has_key else Components(),
+        security=[{"key": []}] if has_key else None,
+        tags=[
+            Tag("search", "Find pictures"),
+            Tag("embed", "Vectors for pictures and words"),
+            Tag("images", "Indexed pictures"),
+            Tag("index", "Orders to the index"),
+            Tag("state", "What the service is doing"),
+            Tag("health", "For those who watch over it"),
+        ],
+        openapi_router=Router(DOCUMENT_PATH, route_handlers=[], include_in_schema=False, before_request=_document_only),
+        render_plugins=[Document()],
+    )

@@ -1,0 +1,171 @@
+"""HTTP/1.1 with a deadline on everything that waits for the client.
+
+uvicorn waits for ever for the rest of a header, of a body, and for a client that reads nothing. Here each connection
+keeps the times by which its client must have moved, and one sweep over all of them cuts off who has not: a request
+costs two assignments, not timers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from search_api.errors import PROBLEM_TYPE, problem
+from search_api.gate import CLOSED_POLICY, SECURITY_HEADERS
+from search_api.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+    from uvicorn.server import ServerState
+
+NEVER = float("inf")
+MAX_HEADER_BYTES = 65_536
+MAX_OVERHEAD = 8
+"""Bytes of chunk framing and trailers that a body may bring for each of its own; chunks of one byte bring five."""
+STOP_BODY_S = 1.0
+"""How long a body may still take to arrive when the service stops."""
+
+
+class ServerConfig(uvicorn.Config):
+    """uvicorn's settings and ours."""
+
+    def __init__(self, app: Litestar, settings: ApiSettings) -> None:
+        super().__init__(
+            app,
+            http=DeadlineProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            workers=1,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=settings.keep_alive_s,
+            timeout_graceful_shutdown=settings.stop_timeout_s,
+        )
+        self.settings = settings
+
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Attributes:
+        read_due: When the client must have sent what is awaited, on the loop's clock.
+        write_due: When it must have read some of what was sent.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._settings = config.settings
+        self._in_body = False
+        self._n_bytes = 0  # of this message
+        self._n_body_bytes = 0
+        self.read_due = NEVER
+        self.write_due = NEVER
+
+    # ------------------------------------------------------------ what uvicorn calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.read_due = self.loop.time() + self._settings.header_timeout_s
+        if len(self.connections) > self._settings.max_connections:
+            self._refuse(503, "Too many connections; try again shortly.")
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self.read_due == NEVER:
+            self.read_due = self.loop.time() + self._settings.header_timeout_s
+        self._n_bytes += len(data)
+        super().data_received(data)
+        if self._n_bytes > MAX_HEADER_BYTES + (1 + MAX_OVERHEAD) * self._n_body_bytes:
+            self._refuse(431, f"A request's headers may have {MAX_HEADER_BYTES} bytes.")
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+        self.read_due = self.loop.time() + self._settings.body_timeout_s
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._n_body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._n_bytes = self._n_body_bytes = 0
+        # An answer that was out before its request was in: the keep-alive clock has been stopped by the late bytes.
+        late = self.cycle.response_complete
+        self.read_due = self.loop.time() + self._settings.keep_alive_s if late else NEVER
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        self.write_due = self.loop.time() + self._settings.write_timeout_s
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.write_due = NEVER
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
+        self._refuse(400, "This is not a valid HTTP request.")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Whoever asks for an upgrade gets a plain answer; that is nothing to log."""
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.read_due = min(self.read_due, self.loop.time() + STOP_BODY_S)
+
+    # ------------------------------------------------------------ deadlines
+
+    def sweep(self, now: float) -> None:
+        """Cut off a client whose time is up."""
+        if self.transport.is_closing() and self.write_due == NEVER:
+            self.write_due = now + self._settings.write_timeout_s  # closing waits for what is still unread
+        if now >= self.write_due:
+            self.transport.abort()
+        elif now >= self.read_due and not self.transport.is_closing():
+            self._read_too_slow(now)
+
+    def _read_too_slow(self, now: float) -> None:
+        if not self._answering:
+            self.transport.close()
+        elif self._in_body and not self.pipeline:
+            self._refuse(408, "The body did not arrive in time.")
+        else:  # an answer is under way; the next request, half sent, waits for it
+            self.read_due = now + self._settings.header_timeout_s
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer from here, unless an answer has begun already, and close."""
+        if not (self._answering and self.cycle.response_started):
+            self.transport.write(_refusal(status, detail))
+        self.transport.close()
+        if self._answering:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+
+def _refusal(status: int, detail: str) -> bytes:
+    body = msgspec.json.encode(problem(status, detail))
+    headers = [
+        (b"content-type", PROBLEM_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        *SECURITY_HEADERS,
+        CLOSED_POLICY,
+    ]
+    return b"".join([STATUS_LINE[status], *(name + b": " + value + b"\r\n" for name, value in headers), b"\r\n", body])

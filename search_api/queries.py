@@ -1,0 +1,80 @@
+"""From the wire to the house's queries."""
+
+from __future__ import annotations
+
+import math
+
+from indexer.errors import NotFound
+from indexer.types import IdQuery, ImageQuery, Query, TextQuery, VectorQuery
+from search_api.bodies import FaultError, from_base64
+from search_api.errors import Fault
+from search_api.schemas import EmbedTextRequest, SearchRequest
+from search_api.settings import ApiSettings
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def image_id(id: str) -> str:
+    """The id, if it can be one; what cannot be an id names no image."""
+    if len(id) != 64 or not _HEX.issuperset(id):
+        raise NotFound("No image has this id; an id is 64 hexadecimal digits, in lower case.")
+    return id
+
+
+def query_of(asked: SearchRequest, dims: tuple[int, int | None], settings: ApiSettings) -> Query:
+    """The one question that a request asks.
+
+    Raises:
+        FaultError: Not exactly one, or a value that cannot be used.
+        ImageRefused: The picture in it is empty or too large.
+    """
+    ways = {name: value for name in ("text", "image", "id", "vector") if (value := getattr(asked, name)) is not None}
+    if len(ways) != 1:
+        given = " and ".join(ways) or "none"
+        raise FaultError([Fault("", f"Give exactly one of text, image, id and vector; this has {given}.")])
+    if asked.text is not None:
+        return TextQuery(words(asked.text, "text"))
+    if asked.image is not None:
+        return ImageQuery(from_base64(asked.image, settings.max_body_bytes))
+    if asked.id is not None:
+        return IdQuery(asked.id)
+    assert asked.vector is not None
+    return VectorQuery(direction(asked.vector, dims))
+
+
+def texts_of(asked: EmbedTextRequest, settings: ApiSettings) -> list[str]:
+    """The texts to embed."""
+    if (asked.text is None) == (asked.texts is None):
+        raise FaultError([Fault("", "Give exactly one of text and texts.")])
+    texts = [asked.text] if asked.text is not None else asked.texts or []
+    if len(texts) > settings.max_texts:
+        raise FaultError([Fault("texts", f"{len(texts)} texts came, {settings.max_texts} are allowed.")])
+    return [words(text, f"texts[{i}]" if asked.text is None else "text") for i, text in enumerate(texts)]
+
+
+def words(text: str, field: str) -> str:
+    """The text, if there are words in it."""
+    if not text.strip():
+        raise FaultError([Fault(field, "There are no words in this text.")])
+    return text
+
+
+def direction(vector: list[float], dims: tuple[int, int | None]) -> list[float]:
+    """The vector at unit length. Scaling before squaring keeps the largest and the smallest numbers in range."""
+    visual, joint = dims
+    if len(vector) not in dims:
+        also = "" if joint is None else f" or {joint} (joint)"
+        raise FaultError([Fault("vector", f"It has {len(vector)} numbers; this model takes {visual} (visual){also}.")])
+    largest = max(map(abs, vector))
+    if not math.isfinite(largest) or largest == 0.0:
+        raise FaultError([Fault("vector", "Its numbers must be finite, and not all zero.")])
+    scaled = [x / largest for x in vector]
+    norm = math.hypot(*scaled)
+    return [x / norm for x in scaled]
+
+
+def limited(limit: int, settings: ApiSettings) -> int:
+    """The limit, if this service allows it."""
+    if limit > settings.max_limit:
+        raise FaultError([Fault("limit", f"Expected `int` <= {settings.max_limit}")])
+    return limit

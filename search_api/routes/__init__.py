@@ -1,0 +1,15 @@
+"""The routes, a file for each concern."""
+
+from litestar.types import ControllerRouterHandler
+
+from search_api.routes import embed, health, images, index, pages, search, state
+
+ROUTES: list[ControllerRouterHandler] = [
+    *embed.ROUTES,
+    *search.ROUTES,
+    *images.ROUTES,
+    *state.ROUTES,
+    *index.ROUTES,
+    *health.ROUTES,
+    *pages.ROUTES,
+]

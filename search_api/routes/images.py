@@ -1,0 +1,49 @@
+"""Indexed pictures, by id only: no request names a path."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from search_api.answers import image_answer
+from search_api.assets import matches
+from search_api.openapi import ImageIdPath, Thumbnail, refusals
+from search_api.queries import image_id
+from search_api.schemas import ImageAnswer
+from search_api.service import Service
+
+Side = Annotated[int, QueryParameter(ge=16, le=1024, description="It fits into a square of this side, pixels.")]
+
+
+@get("/api/images/{id:str}", tags=["images"], responses=refusals(404))
+async def image(id: ImageIdPath, service: NamedDependency[Service]) -> ImageAnswer:
+    """What is known of a picture, and every file that holds it."""
+    name = image_id(id)
+    return await service.call(lambda: image_answer(service.engine.image(name)))
+
+
+@get(
+    "/api/images/{id:str}/thumbnail",
+    tags=["images"],
+    media_type="image/jpeg",
+    operation_class=Thumbnail,
+    responses=refusals(404, 422),
+)
+async def thumbnail(
+    id: ImageIdPath, request: Request[Any, Any, Any], service: NamedDependency[Service], side: Side = 256
+) -> Response[bytes]:
+    """A small JPEG of a picture, upright, without metadata. An id names the same picture for ever: keep it."""
+    name = image_id(id)
+    etag = f'"{name}"'
+    headers = {"etag": etag, "cache-control": "private, max-age=31536000, immutable"}
+    if matches(request.headers.get("if-none-match"), etag):
+        await service.call(lambda: service.engine.image(name))  # raises when it is gone
+        return Response(b"", status_code=304, headers=headers)
+    data = await service.call(lambda: service.engine.thumbnail(name, side))
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+ROUTES = [image, thumbnail]

@@ -1,0 +1,30 @@
+"""Orders to the index. They are taken at once and carried out in the background."""
+
+from __future__ import annotations
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from search_api.answers import progress_answer
+from search_api.openapi import refusals
+from search_api.schemas import AcceptedAnswer, ProgressAnswer, RebuildRequest, RescanRequest
+from search_api.service import Service
+
+
+@post("/api/index/rescan", status_code=202, tags=["index"], responses=refusals(400, 413, 415, 422))
+async def rescan(service: NamedDependency[Service], data: JSONBody[RescanRequest | None] = None) -> AcceptedAnswer:
+    """Compare the watched folders with what is known, now."""
+    confirm_gone = data is not None and data.confirm_gone
+    await service.call(lambda: service.engine.rescan(confirm_gone=confirm_gone))
+    return AcceptedAnswer("accepted")
+
+
+@post("/api/index/rebuild", status_code=202, tags=["index"], responses=refusals(400, 413, 415, 422))
+async def rebuild(service: NamedDependency[Service], data: JSONBody[RebuildRequest | None] = None) -> ProgressAnswer:
+    """Make the index anew from what is stored; `/api/stats` shows how far it is. One that runs already is joined."""
+    reencode = data is not None and data.reencode
+    return await service.call(lambda: progress_answer(service.engine.rebuild(reencode=reencode)))
+
+
+ROUTES = [rescan, rebuild]

@@ -1,0 +1,66 @@
+"""Search: by words, by a picture, by an indexed picture, by a vector."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, QueryParameter
+
+from indexer.types import IdQuery, ImageQuery, Query
+from search_api.answers import search_answer
+from search_api.bodies import read_image
+from search_api.openapi import ImageIdPath, ImageUpload, refusals
+from search_api.queries import image_id, limited, query_of
+from search_api.schemas import SearchAnswer, SearchRequest
+from search_api.service import Service
+from search_api.settings import MAX_LIMIT, MAX_OFFSET
+
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many hits.")]
+Offset = Annotated[int, QueryParameter(ge=0, le=MAX_OFFSET, description="How many hits to skip.")]
+
+
+@post("/api/search", status_code=200, tags=["search"], responses=refusals(400, 404, 413, 415, 422))
+async def search(data: JSONBody[SearchRequest], service: NamedDependency[Service]) -> SearchAnswer:
+    """Find pictures by exactly one of: words, a picture, the id of an indexed picture, a vector."""
+    limit = limited(data.limit, service.settings)
+
+    def work() -> SearchAnswer:
+        return _ask(service, query_of(data, service.engine.dims, service.settings), limit, data.offset)
+
+    return await service.call(work)
+
+
+@post(
+    "/api/search/image",
+    status_code=200,
+    tags=["search"],
+    operation_class=ImageUpload,
+    responses=refusals(400, 413, 415, 422),
+)
+async def search_image(
+    request: Request[Any, Any, Any], service: NamedDependency[Service], limit: Limit = 20, offset: Offset = 0
+) -> SearchAnswer:
+    """Find pictures like the one that is sent."""
+    most = limited(limit, service.settings)
+    data = await read_image(request, service.settings.max_body_bytes)
+    return await service.call(lambda: _ask(service, ImageQuery(data), most, offset))
+
+
+@get("/api/images/{id:str}/similar", tags=["search"], responses=refusals(404, 422))
+async def similar(
+    id: ImageIdPath, service: NamedDependency[Service], limit: Limit = 20, offset: Offset = 0
+) -> SearchAnswer:
+    """Find pictures like one that is indexed; nothing is encoded."""
+    query = IdQuery(image_id(id))
+    most = limited(limit, service.settings)
+    return await service.call(lambda: _ask(service, query, most, offset))
+
+
+def _ask(service: Service, query: Query, limit: int, offset: int) -> SearchAnswer:
+    result = service.engine.search(query, limit, offset)
+    return search_answer(result, service.engine.space, limit, offset)
+
+
+ROUTES = [search, search_image, similar]

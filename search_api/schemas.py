@@ -1,0 +1,265 @@
+"""The wire format: what comes in, strictly, and what goes out. The client reads answers with the same types.
+
+Times are RFC 3339 in UTC, sizes bytes or pixels, scores cosines (higher is better). Unknown members of a request are
+an error; unknown members of an answer are ignored by the client, so that answers may grow.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from search_api.settings import MAX_LIMIT, MAX_OFFSET, MAX_TEXT_CHARS
+
+EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+Text = Annotated[
+    str,
+    Meta(min_length=1, max_length=MAX_TEXT_CHARS, description="Words that describe a picture.", examples=["a red car"]),
+]
+ImageId = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-f]{64}$",
+        max_length=64,
+        description="SHA-256 of the picture's file, as `sha256sum` prints it.",
+        examples=[EXAMPLE_ID],
+    ),
+]
+Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="How many hits.", examples=[20])]
+Offset = Annotated[int, Meta(ge=0, le=MAX_OFFSET, description="How many hits to skip.", examples=[0])]
+Vector = Annotated[
+    list[float],
+    Meta(
+        min_length=1,
+        max_length=65_536,
+        description="A vector of the visual or of the joint space, told apart by length; any norm but zero.",
+    ),
+]
+Base64 = Annotated[
+    str,
+    Meta(min_length=1, description="A picture's file in base64, or as a `data:` URI.", examples=["/9j/4AAQSkZJRg=="]),
+]
+Path = Annotated[str, Meta(description="One of its files.", examples=["/pictures/car.jpg"])]
+Paths = Annotated[list[str], Meta(description="All its files, sorted.", examples=[["/pictures/car.jpg"]])]
+Pixels = Annotated[int, Meta(description="Pixels, EXIF-upright.", examples=[640])]
+Format = Annotated[str, Meta(examples=["JPEG"])]
+Bytes = Annotated[int, Meta(description="Bytes.", examples=[86_000])]
+Time = Annotated[str, Meta(description="RFC 3339, UTC.", examples=["2026-11-22T12:00:00Z"])]
+ThumbnailUrl = Annotated[str, Meta(examples=[f"/api/images/{EXAMPLE_ID}/thumbnail"])]
+
+
+# ---------------------------------------------------------------- requests
+
+
+class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A question: exactly one of `text`, `image`, `id` and `vector`."""
+
+    text: Text | None = None
+    image: Base64 | None = None
+    id: ImageId | None = None
+    vector: Vector | None = None
+    limit: Limit = 20
+    offset: Offset = 0
+
+
+class EmbedTextRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Exactly one of `text` and `texts`."""
+
+    text: Text | None = None
+    texts: Annotated[list[Text], Meta(min_length=1, max_length=256, description="Up to 256 texts.")] | None = None
+
+
+class RescanRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to look through the folders."""
+
+    confirm_gone: Annotated[
+        bool, Meta(description="Let go of files whose loss is in doubt, as after a folder was unmounted.")
+    ] = False
+
+
+class RebuildRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to make the index anew."""
+
+    reencode: Annotated[bool, Meta(description="Encode every picture again instead of using what is cached.")] = False
+
+
+# ---------------------------------------------------------------- answers
+
+
+class ImageAnswer(Struct, frozen=True):
+    """One indexed picture and every file that holds it."""
+
+    id: ImageId
+    path: Path
+    paths: Paths
+    width: Pixels
+    height: Pixels
+    modified: Time
+    thumbnail_url: ThumbnailUrl
+    format: Format
+    size_bytes: Bytes
+
+
+class Hit(Struct, frozen=True):
+    """One answer to a question."""
+
+    id: ImageId
+    score: Annotated[float, Meta(description="Cosine; higher is better.", examples=[0.31])]
+    path: Path
+    paths: Paths
+    width: Pixels
+    height: Pixels
+    modified: Time
+    thumbnail_url: ThumbnailUrl
+    format: Format
+    size_bytes: Bytes
+
+
+class TookMs(Struct, frozen=True):
+    """Where the time went, milliseconds."""
+
+    embed: float
+    search: float
+    total: float
+
+
+class IndexState(Struct, frozen=True):
+    """The index that was searched."""
+
+    count: Annotated[int, Meta(description="Pictures in it.")]
+    generation: Annotated[int, Meta(description="Its newest snapshot.")]
+
+
+class SearchAnswer(Struct, frozen=True):
+    """Hits, best first."""
+
+    hits: list[Hit]
+    limit: int
+    offset: int
+    took_ms: TookMs
+    model: Annotated[str, Meta(examples=["ViT-H-14"])]
+    space: Annotated[str, Meta(description="Fingerprint of the embedding space.", examples=["0123456789abcdef"])]
+    index: IndexState
+
+
+class EmbedImageAnswer(Struct, frozen=True):
+    """What the model makes of a picture."""
+
+    id: ImageId
+    feature: Annotated[list[float], Meta(description="Visual feature, unit length: what is indexed.")]
+    embedding: Annotated[
+        list[float] | None, Meta(description="Joint embedding, unit length: comparable with texts; null without one.")
+    ]
+    model: str
+    space: str
+
+
+class EmbedTextAnswer(Struct, frozen=True):
+    """Joint embeddings, one a text, in the order of the request."""
+
+    embeddings: list[list[float]]
+    dim: int
+    model: str
+    space: str
+
+
+class ProgressAnswer(Struct, frozen=True):
+    """Where a long task stands."""
+
+    task: Annotated[str, Meta(examples=["rebuild"])]
+    running: bool
+    n_done: int
+    n_total: int
+    rate_per_s: float
+    eta_s: float | None
+    summary: dict[str, int | float]
+
+
+class StatsAnswer(Struct, frozen=True):
+    """The state of the service."""
+
+    model: str
+    fingerprint: str
+    precision: str
+    device: str
+    started_at: Time
+    files: Annotated[int, Meta(description="Files with a picture.")]
+    indexed: Annotated[int, Meta(description="Distinct pictures that can be found.")]
+    errors: Annotated[int, Meta(description="Files refused; see /api/errors.")]
+    errors_by_reason: dict[str, int]
+    pending: Annotated[int, Meta(description="Files known to have changed and not yet dealt with.")]
+    oldest_pending_s: float
+    encoded_total: Annotated[int, Meta(description="Pictures encoded since the start.")]
+    cache_hits_total: Annotated[int, Meta(description="Pictures whose feature was known since the start.")]
+    removed_total: int
+    generation: int
+    index_bytes: int
+    images_per_s: float
+    limited_by: Annotated[str, Meta(description="The stage that sets the pace now.")]
+    progress: list[ProgressAnswer]
+    watching: Annotated[dict[str, str], Meta(description="Each watched folder and how it is watched.")]
+    notices: Annotated[list[str], Meta(description="What a person should know or do.")]
+    spaces: list[dict[str, Any]]
+
+
+class RefusedFile(Struct, frozen=True):
+    """A file that cannot be searched."""
+
+    path: str
+    reason: Annotated[str, Meta(examples=["corrupt"])]
+    detail: str
+    recorded: Time
+    modified: Time
+    size_bytes: Bytes
+    retried: Annotated[bool, Meta(description="Whether it is tried again while the file stays as it is.")]
+
+
+class ErrorsAnswer(Struct, frozen=True):
+    """Refused files, the latest first."""
+
+    errors: list[RefusedFile]
+    limit: int
+    offset: int
+    total: int
+
+
+class DeviceMemoryAnswer(Struct, frozen=True):
+    """Memory of one device, bytes. `total`, `used` and `free` are of the device, `torch_*` of this process."""
+
+    index: int
+    name: str
+    total_bytes: int
+    used_bytes: int
+    free_bytes: int
+    torch_allocated_bytes: int
+    torch_reserved_bytes: int
+    torch_peak_bytes: int
+
+
+class GpuMemoryAnswer(Struct, frozen=True):
+    """GPU memory; without a GPU `available` is false and `reason` says why."""
+
+    available: bool
+    reason: str
+    devices: list[DeviceMemoryAnswer]
+
+
+class AcceptedAnswer(Struct, frozen=True):
+    """The work has begun."""
+
+    status: Annotated[str, Meta(examples=["accepted"])]
+
+
+class LiveAnswer(Struct, frozen=True):
+    """The process answers."""
+
+    status: Annotated[str, Meta(examples=["ok"])]
+
+
+class ReadyAnswer(Struct, frozen=True):
+    """Whether searches are answered, and each check by name."""
+
+    ready: bool
+    checks: dict[str, str]

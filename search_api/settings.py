@@ -1,0 +1,96 @@
+"""What the HTTP service needs to know: where it listens, whom it lets in, and how much it takes."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+
+from indexer.errors import ConfigError
+
+MAX_LIMIT = 1000
+"""Most hits in one answer; part of the wire format."""
+MAX_OFFSET = 10_000
+"""How far paging reaches."""
+MAX_TEXT_CHARS = 1000
+"""A query's text is longer than any model reads well before this."""
+
+_KEY = re.compile(r"[\x21-\x7e]{16,}")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Settings of the service; the defaults suit one person on one machine.
+
+    Attributes:
+        host: Address or name to listen on.
+        port: TCP port; 0 lets the system choose.
+        api_key: Every route but /health/* asks for it as `Authorization: Bearer <key>`; None or empty: no key.
+        allowed_hosts: Names, without port, by which clients may call this service besides loopback names and `host`.
+        max_body_bytes: Largest picture.
+        max_json_bytes: Largest JSON body, not counting a picture in it.
+        max_held_bytes: All bodies in memory at one time; more are told to come back later.
+        max_limit: Most hits in one answer, at most `MAX_LIMIT`.
+        max_texts: Most texts in one request.
+        max_connections: Open connections; more are turned away.
+        n_threads: Engine calls at one time. Also how many queries the engine can put into one batch.
+        n_waiting: Calls that may wait for a thread; more are told to come back later.
+        header_timeout_s: From the first byte (or the connection) to the end of a request's headers.
+        body_timeout_s: From the end of the headers to the end of the body.
+        write_timeout_s: A client that takes nothing of its answer for so long is cut off.
+        keep_alive_s: An idle connection is closed after this.
+        stop_timeout_s: Answers under way when the service stops get this long.
+        access_log: Whether each request is logged, with its id, by the logger `search_api.access` at INFO.
+
+    Raises:
+        ConfigError: A value cannot be used, or an address that others can reach has no key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    api_key: str | None = field(default=None, repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    max_body_bytes: int = 50_000_000
+    max_json_bytes: int = 1_000_000
+    max_held_bytes: int = 512_000_000
+    max_limit: int = MAX_LIMIT
+    max_texts: int = 256
+    max_connections: int = 1000
+    n_threads: int = 64
+    n_waiting: int = 256
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
+    write_timeout_s: float = 60.0
+    keep_alive_s: int = 5
+    stop_timeout_s: int = 8
+    access_log: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"api.port: {self.port} is not a TCP port; choose one from 1 to 65535")
+        if not 1 <= self.max_limit <= MAX_LIMIT:
+            raise ConfigError(f"api.max_limit: {self.max_limit} is out of range; choose 1 to {MAX_LIMIT}")
+        if self.api_key and not _KEY.fullmatch(self.api_key):
+            raise ConfigError("api.api_key: too weak; use 16 or more printable ASCII characters without spaces")
+        if not self.api_key and not is_loopback(self.host):
+            raise ConfigError(
+                f"api.host: {self.host} can be reached by other machines; set api.api_key too, or use 127.0.0.1"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether the address means every interface."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return host == ""

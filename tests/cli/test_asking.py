@@ -1,0 +1,260 @@
+"""search, embed, status and gpu: the same answers from a running server and from the store itself."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.cli import source
+from indexer.cli.search import exact_path
+from indexer.cli.service import Front
+from indexer.config import Config
+from indexer.errors import NoTextTower, Overloaded
+from indexer.store.data_dir import Holder
+from indexer.types import DeviceMemory, GpuMemory, IdQuery, ImageQuery, TextQuery
+from search_api.server import bind
+from search_api.settings import ApiSettings
+from tests.cli.conftest import Run
+from tests.fakes.engine import BROKEN, DIM, JOINT, FakeEngine, id_of, picture, vector_of
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture(params=["server", "store"])
+def asked(request: pytest.FixtureRequest, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    """An engine that the verbs reach, through a server or by opening the store."""
+
+    @contextmanager
+    def open_reader(config: Config) -> Iterator[FakeEngine]:
+        yield engine
+
+    monkeypatch.setattr(source, "open_reader", open_reader)
+    monkeypatch.setattr(source, "offline_stats", lambda config: engine.stats())
+    monkeypatch.setattr(source, "gpu_memory", engine.gpu_memory)
+    if request.param == "store":
+        monkeypatch.setattr(source, "running_server", lambda config: None)
+        yield engine
+        return
+    front = Front(ApiSettings(port=0), bind("127.0.0.1", 0))
+    with front.answering(engine, threading.Event()) as url:
+        monkeypatch.setattr(source, "running_server", lambda config: Holder(1, url))
+        yield engine
+
+
+# ---------------------------------------------------------------- search
+
+
+@pytest.mark.parametrize("arguments", [["a", "red", "car"], ["--text", "a red car"], ["a red", "car"]])
+def test_words_are_searched_as_one_text(run: Run, asked: FakeEngine, arguments: list[str]) -> None:
+    assert run("search", *arguments).code == 0
+    assert ("search", TextQuery("a red car")) in asked.calls
+
+
+def test_a_picture_is_searched_by_its_bytes(run: Run, asked: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "it.jpg").write_bytes(picture(3))
+    outcome = run("search", "--image", "it.jpg", "--json")
+    assert ("search", ImageQuery(picture(3))) in asked.calls
+    best = json.loads(outcome.out)["hits"][0]
+    assert best["id"] == id_of(3)
+    assert best["score"] == pytest.approx(1)
+
+
+def test_a_picture_may_come_from_stdin(run: Run, asked: FakeEngine) -> None:
+    assert run("search", "--image", "-", stdin=picture(2)).code == 0
+    assert ("search", ImageQuery(picture(2))) in asked.calls
+
+
+def test_an_id_finds_its_picture_first(run: Run, asked: FakeEngine) -> None:
+    outcome = run("search", "--id", id_of(1), "--paths-only")
+    assert ("search", IdQuery(id_of(1))) in asked.calls
+    assert outcome.out.splitlines()[0] == "/pictures/1.jpg"
+
+
+def test_piped_hits_are_lines_of_score_pixels_and_path(run: Run, asked: FakeEngine) -> None:
+    lines = run("search", "--id", id_of(1), "--limit", "2").out.splitlines()
+    assert len(lines) == 2
+    assert lines[0] == "1.0000\t640x480\t/pictures/1.jpg"
+
+
+def test_paths_end_with_nul_on_request(run: Run, asked: FakeEngine) -> None:
+    assert run("search", "--id", id_of(1), "-n", "1", "--paths-only", "-0").out == "/pictures/1.jpg\0"
+
+
+def test_json_is_the_wires_answer(run: Run, asked: FakeEngine) -> None:
+    answer = json.loads(run("search", "--id", id_of(1), "--json", "--limit", "3").out)
+    assert answer["limit"] == 3
+    assert len(answer["hits"]) == 3
+    assert answer["model"] == "fake"
+    assert answer["index"] == {"count": 5, "generation": 7}
+    assert set(answer["took_ms"]) == {"embed", "search", "total"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "exactly one"),
+        (["red", "--id", id_of(0)], 2, "exactly one"),
+        (["--text", "red", "--image", "x.jpg"], 2, "exactly one"),
+        (["--text", "  "], 2, "no words"),
+        (["red", "-0"], 2, "--paths-only"),
+        (["red", "--paths-only", "--json"], 2, "--json"),
+        (["red", "--limit", "0"], 2, "--limit"),
+        (["--image", "absent.jpg"], 1, "absent.jpg: cannot be read: no such file"),
+        (["--image", "."], 1, ".: cannot be read: is a directory"),
+        (["--image", "empty.jpg"], 1, "empty.jpg"),
+        (["--image", "notes.txt"], 1, "corrupt: notes.txt: "),
+        (["--image", "large.jpg", "--set", "decode.max_file_bytes=10"], 1, "large.jpg has more than 10 bytes"),
+        (["--id", "0" * 64], 1, "o live image has"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_clear_message(
+    run: Run, asked: FakeEngine, tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "notes.txt").write_bytes(BROKEN)
+    (tmp_path / "large.jpg").write_bytes(picture(1))
+    outcome = run("search", *arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert said in " ".join(outcome.err.split())
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("error", [NoTextTower("this model reads no words"), Overloaded("too busy")])
+def test_an_engines_error_keeps_its_exit_code_and_message(run: Run, asked: FakeEngine, error: Exception) -> None:
+    asked.fail["search"] = error
+    outcome = run("search", "red")
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1].startswith("error: ")
+
+
+def test_an_empty_index_says_so(run: Run, asked: FakeEngine) -> None:
+    asked.records.clear()
+    asked.features = np.zeros((0, DIM), np.float32)
+    outcome = run("search", "red")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "nothing is indexed yet\n")
+
+
+def test_a_server_that_does_not_answer_is_unreachable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener.close()
+    monkeypatch.setattr(source, "running_server", lambda config: Holder(1, url))
+    outcome = run("search", "red")
+    assert (outcome.code, outcome.out) == (4, "")
+    assert url in outcome.err
+
+
+def test_a_name_that_is_not_utf8_is_found_again_from_what_is_shown(tmp_path: Path) -> None:
+    odd = bytes(tmp_path) + b"/caf\xe9.jpg"
+    plain = bytes(tmp_path) + rb"/back\xe9slash.jpg"
+    for path in (odd, plain):
+        with open(path, "wb"):
+            pass
+    assert exact_path(odd.decode("utf-8", "backslashreplace")) == odd
+    assert exact_path(plain.decode()) == plain
+
+
+# ---------------------------------------------------------------- embed
+
+
+def test_a_picture_embeds_as_its_feature_one_line(run: Run, asked: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "it.jpg").write_bytes(picture(3))
+    (line,) = run("embed", "--image", "it.jpg").out.splitlines()
+    np.testing.assert_allclose(np.array(line.split(), np.float32), asked.features[3], rtol=1e-6)
+
+
+def test_texts_embed_as_one_line_each(run: Run, asked: FakeEngine) -> None:
+    lines = run("embed", "--text", "red", "--text", "blue").out.splitlines()
+    for line, text in zip(lines, (b"red", b"blue"), strict=True):
+        np.testing.assert_allclose(np.array(line.split(), np.float32), vector_of(text, JOINT), rtol=1e-6)
+
+
+def test_vectors_are_saved_as_an_array(run: Run, asked: FakeEngine, tmp_path: Path) -> None:
+    for i in (1, 2):
+        (tmp_path / f"{i}.jpg").write_bytes(picture(i))
+    outcome = run("embed", "--image", "1.jpg", "--image", "2.jpg", "-o", "two.npy")
+    assert (outcome.code, outcome.out) == (0, "")
+    saved = np.load(tmp_path / "two.npy", allow_pickle=False)
+    assert saved.dtype == np.float32
+    np.testing.assert_allclose(saved, asked.features[1:3], rtol=1e-6)
+
+
+def test_a_pictures_joint_embedding_is_comparable_with_texts(run: Run, asked: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "it.jpg").write_bytes(picture(0))
+    joint = np.array(run("embed", "--image", "it.jpg", "--joint").out.split(), np.float32)
+    assert joint.shape == (JOINT,)
+    assert np.linalg.norm(joint) == pytest.approx(1, abs=1e-5)
+
+
+def test_embed_as_json_is_the_wires_answer(run: Run, asked: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "it.jpg").write_bytes(picture(0))
+    one = json.loads(run("embed", "--image", "it.jpg", "--json").out)
+    assert one["id"] == id_of(0)
+    assert len(one["feature"]) == DIM
+    assert len(json.loads(run("embed", "--image", "it.jpg", "--image", "it.jpg", "--json").out)) == 2
+    assert json.loads(run("embed", "--text", "red", "--json").out)["dim"] == JOINT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ([], 2),
+        (["--text", "a", "--image", "b"], 2),
+        (["--text", "a", "--json", "-o", "x.npy"], 2),
+        (["--image", "absent.jpg"], 1),
+        (["--text", "a", "-o", "no/such/folder.npy"], 1),
+    ],
+)
+def test_what_cannot_be_embedded_fails(run: Run, asked: FakeEngine, arguments: list[str], code: int) -> None:
+    outcome = run("embed", *arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert outcome.err
+
+
+# ---------------------------------------------------------------- status and gpu
+
+
+def test_status_tells_counts_and_notices(run: Run, asked: FakeEngine) -> None:
+    outcome = run("status")
+    facts = dict(line.split("\t", 1) for line in outcome.out.splitlines())
+    assert facts["files"] == "6"
+    assert facts["pending"] == "2, the oldest for 0.5 s"
+    assert facts["errors"] == "3 (3 corrupt); see --errors"
+    assert facts["watching"] == "/pictures: events"
+    assert outcome.err == "note: All is well.\n"
+
+
+def test_status_as_json_counts_what_people_ask_for(run: Run, asked: FakeEngine) -> None:
+    stats = json.loads(run("status", "--json").out)
+    assert {"files", "indexed", "encoded_total", "cache_hits_total", "pending", "errors"} <= set(stats)
+
+
+def test_refused_files_are_listed_with_their_reason(run: Run, asked: FakeEngine) -> None:
+    assert run("status", "--errors").out.splitlines() == [
+        f"corrupt\tcannot be decoded\t/pictures/broken-{i}.jpg" for i in range(3)
+    ]
+    some = run("status", "--errors", "--limit", "1")
+    assert len(some.out.splitlines()) == 1
+    assert "3 in all" in some.err
+    assert json.loads(run("status", "--errors", "--json").out)["total"] == 3
+
+
+def test_no_gpu_is_no_error(run: Run, asked: FakeEngine) -> None:
+    outcome = run("gpu")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "no GPU: no NVIDIA driver\n")
+    assert json.loads(run("gpu", "--json").out) == {"available": False, "reason": "no NVIDIA driver", "devices": []}
+
+
+def test_a_gpus_memory_is_a_row(run: Run, asked: FakeEngine) -> None:
+    gib = 2**30
+    asked.memory = GpuMemory(True, "", (DeviceMemory(0, "H100", 80 * gib, 10 * gib, 70 * gib, gib, 2 * gib, 3 * gib),))
+    assert run("gpu").out == "0\t80.00 GiB\t10.00 GiB\t70.00 GiB\t1.00 GiB\t2.00 GiB\t3.00 GiB\tH100\n"

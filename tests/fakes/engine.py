@@ -1,0 +1,213 @@
+"""An engine without parts: a handful of made-up pictures, searched exactly, the same on every run."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import ImageRefused, InputError, NotFound
+from indexer.types import (
+    EmbeddedImage,
+    Embeddings,
+    EmbeddingSpace,
+    FilePath,
+    FileRecord,
+    GpuMemory,
+    Hit,
+    IdQuery,
+    ImageInfo,
+    ImageQuery,
+    ImageRecord,
+    Matrix,
+    Preprocess,
+    Progress,
+    Query,
+    Readiness,
+    Reason,
+    SearchResult,
+    Stamp,
+    Stats,
+    TextQuery,
+    VectorQuery,
+    content_hash,
+)
+
+DIM, JOINT = 8, 4
+SPACE = EmbeddingSpace(
+    "fake", "random-0", "fp32", DIM, Preprocess(side_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+)
+JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
+BROKEN = b"this is no picture"
+MTIME_S = 1_763_812_800.5
+"""2025-11-22T12:00:00.5Z"""
+
+
+def vector_of(seed: bytes, dim: int) -> NDArray[np.float32]:
+    """A unit vector that depends on `seed` alone."""
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(seed).digest()[:8], "little"))
+    vector = rng.standard_normal(dim)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def picture(i: int) -> bytes:
+    """The bytes of the i-th indexed picture; sending them finds it with a score of 1."""
+    return JPEG + b"%d" % i
+
+
+class FakeEngine:
+    """Port `Engine` over `n_images` records.
+
+    Attributes:
+        fail: Method name -> what it raises from now on.
+        hold: While it is cleared, `search` waits in it; each entry releases `entered`.
+        calls: Every call's name and arguments.
+    """
+
+    def __init__(self, n_images: int = 5) -> None:
+        self.records = {record.hash.hex(): record for record in map(_record, range(n_images))}
+        self.features: Matrix = np.stack([vector_of(record.hash, DIM) for record in self.records.values()])
+        self.projection: Matrix = np.random.default_rng(1).standard_normal((DIM, JOINT)).astype(np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what a test has set."""
+        self.fail: dict[str, Exception] = {}
+        self.hold = threading.Event()
+        self.hold.set()
+        self.entered = threading.Semaphore(0)
+        self.calls: list[tuple[str, object]] = []
+        self.ready = Readiness(True, {"model": "ok", "index": "ok"})
+        self.refused_files = [_refused(i) for i in range(3)]
+        self.memory = GpuMemory(False, "no NVIDIA driver")
+
+    @property
+    def space(self) -> EmbeddingSpace:
+        return SPACE
+
+    @property
+    def dims(self) -> tuple[int, int | None]:
+        return DIM, JOINT
+
+    def search(self, query: Query, limit: int, offset: int = 0) -> SearchResult:
+        self._called("search", query)
+        self.entered.release()
+        if not self.hold.wait(30):
+            raise AssertionError("held for ever")
+        start = time.perf_counter()
+        scores = self._scores(query)
+        best = np.argsort(-scores, kind="stable")[offset : offset + limit]
+        records = list(self.records.values())
+        hits = tuple(
+            Hit(r.hash.hex(), float(scores[i]), r.paths[0], r.paths, r.info, r.modified_s)
+            for i in best
+            for r in [records[i]]
+        )
+        took_ms = (time.perf_counter() - start) * 1e3
+        return SearchResult(hits, 0.25, took_ms, 0.25 + took_ms, len(records), 7)
+
+    def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
+        self._called("embed_images", list(images))
+        embedded = []
+        for data in images:
+            feature = self._image(data)
+            joint = feature @ self.projection
+            embedded.append(EmbeddedImage(content_hash(data).hex(), feature, joint / np.linalg.norm(joint)))
+        return embedded
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        self._called("embed_texts", list(texts))
+        return np.stack([vector_of(text.encode(), JOINT) for text in texts])
+
+    def image(self, id: str) -> ImageRecord:
+        self._called("image", id)
+        if id not in self.records:
+            raise NotFound(f"No live image has the id {id}.")
+        return self.records[id]
+
+    def thumbnail(self, id: str, side_px: int) -> bytes:
+        self._called("thumbnail", (id, side_px))
+        self.image(id)
+        return JPEG
+
+    def refused(self, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]:
+        self._called("refused", (limit, offset))
+        return self.refused_files[offset : offset + limit], len(self.refused_files)
+
+    def stats(self) -> Stats:
+        self._called("stats", None)
+        return Stats(
+            model="fake", fingerprint=SPACE.fingerprint, precision="fp32", device="cpu", started_at=MTIME_S,
+            files=len(self.records) + 1, indexed=len(self.records), errors=len(self.refused_files),
+            errors_by_reason={"corrupt": len(self.refused_files)}, pending=2, oldest_pending_s=0.5, encoded_total=11,
+            cache_hits_total=3, removed_total=1, generation=7, index_bytes=80, images_per_s=0.0, limited_by="idle",
+            progress=(_progress(True),), watching={"/pictures": "events"}, notices=("All is well.",),
+            spaces=({"fingerprint": SPACE.fingerprint, "active": True},),
+        )  # fmt: skip
+
+    def gpu_memory(self) -> GpuMemory:
+        self._called("gpu_memory", None)
+        return self.memory
+
+    def readiness(self) -> Readiness:
+        self._called("readiness", None)
+        return self.ready
+
+    def rescan(self, *, confirm_gone: bool = False) -> None:
+        self._called("rescan", confirm_gone)
+
+    def rebuild(self, *, reencode: bool = False) -> Progress:
+        self._called("rebuild", reencode)
+        return _progress(True)
+
+    def _called(self, name: str, argument: object) -> None:
+        self.calls.append((name, argument))
+        if name in self.fail:
+            raise self.fail[name]
+
+    def _scores(self, query: Query) -> NDArray[np.float32]:
+        if isinstance(query, IdQuery):
+            index = list(self.records).index(self.image(query.id).hash.hex())
+            return np.asarray(self.features @ self.features[index])
+        if isinstance(query, ImageQuery):
+            return np.asarray(self.features @ self._image(query.data))
+        joint = self.features @ self.projection
+        joint /= np.linalg.norm(joint, axis=1, keepdims=True)
+        if isinstance(query, TextQuery):
+            return np.asarray(joint @ vector_of(query.text.encode(), JOINT))
+        assert isinstance(query, VectorQuery)
+        vector = np.asarray(query.vector, np.float32)
+        if len(vector) not in (DIM, JOINT):
+            raise InputError("wrong length")
+        return np.asarray((self.features if len(vector) == DIM else joint) @ vector)
+
+    def _image(self, data: bytes) -> NDArray[np.float32]:
+        if not data.startswith(JPEG[:3]):
+            raise ImageRefused(Reason.CORRUPT, "cannot identify image file <_io.BytesIO object at 0x7f0123456789>")
+        return vector_of(content_hash(data), DIM)
+
+
+def _record(i: int) -> ImageRecord:
+    data = picture(i)
+    first = FilePath(b"/pictures/%d.jpg" % i)
+    paths = (first, FilePath(b"/pictures/copy-\xff.jpg")) if i == 0 else (first,)
+    return ImageRecord(i + 1, content_hash(data), ImageInfo("JPEG", 640, 480, len(data)), paths, MTIME_S + i)
+
+
+def _refused(i: int) -> FileRecord:
+    stamp = Stamp(1, i, 18, int(MTIME_S * 1e9), 0)
+    path = FilePath(b"/pictures/broken-%d.jpg" % i)
+    return FileRecord(path, stamp, None, None, Reason.CORRUPT, "cannot be decoded", MTIME_S + i)
+
+
+def _progress(running: bool) -> Progress:
+    return Progress("rebuild", running, 3, 5, 100.0, 0.02, {"n_encoded": 0})
+
+
+def id_of(i: int) -> str:
+    """Id of the i-th indexed picture."""
+    return content_hash(picture(i)).hex()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import StoreError, StoreFull, StoreLocked
+from indexer.store import data_dir
+from indexer.store.data_dir import DataDir, Holder
+
+HOLD = """
+import sys
+from pathlib import Path
+from indexer.store.data_dir import DataDir
+data = DataDir(Path(sys.argv[1]))
+with data.lock():
+    data.publish("http://127.0.0.1:1")
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lock_makes_a_private_layout(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "a" / "data")
+    with data.lock():
+        assert data.features.is_dir()
+        assert data.index.is_dir()
+        assert (data.path.stat().st_mode & 0o777) == 0o700
+
+
+def test_the_holder_is_known_while_it_holds_and_not_after(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    assert data.holder() is None
+    with data.lock():
+        assert DataDir(tmp_path).holder() == Holder(os.getpid(), None)
+        data.publish("http://127.0.0.1:7860")
+        assert DataDir(tmp_path).holder() == Holder(os.getpid(), "http://127.0.0.1:7860")
+    assert DataDir(tmp_path).holder() is None
+
+
+def test_asking_for_the_holder_makes_nothing(tmp_path: Path) -> None:
+    assert DataDir(tmp_path / "data").holder() is None
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_second_taker_is_refused_and_told_the_firsts_pid_until_kill_9_frees_it(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(StoreLocked, match=str(first.pid)) as refused, DataDir(tmp_path).lock():
+            pass
+        assert refused.value.pid == first.pid
+        assert DataDir(tmp_path).holder() == Holder(first.pid, "http://127.0.0.1:1")
+        first.send_signal(signal.SIGKILL)
+        first.wait(10)
+    assert DataDir(tmp_path).holder() is None
+    with DataDir(tmp_path).lock():
+        pass
+
+
+def test_a_shorter_address_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    with data.lock():
+        data.publish("http://127.0.0.1:7860/" + "x" * 100)
+        data.publish("http://a")
+        assert DataDir(tmp_path).holder() == Holder(os.getpid(), "http://a")
+
+
+def test_a_place_that_cannot_be_made_is_told_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreFull, match="name another folder"), DataDir(tmp_path / "file" / "data").lock():
+        pass
+
+
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_dir, "_file_system", lambda path: "nfs4")
+    with pytest.raises(StoreError, match="network file system"), DataDir(tmp_path).lock():
+        pass
+
+
+def test_the_file_system_of_a_folder_is_known(tmp_path: Path) -> None:
+    assert data_dir._file_system(tmp_path) not in ("", None)
