@@ -90,7 +90,9 @@ class Geometry:
         if self._space == "joint":
             return embedding.astype(np.float32)
         if self._projection is None:
-            raise NoTextTower("this model has no space shared with words; choose one with a text tower to search by words")
+            raise NoTextTower(
+                "this model has no space shared with words; choose one with a text tower to search by words"
+            )
         return np.asarray(self._projection @ embedding.astype(np.float32), dtype=np.float32)
 
     @property

@@ -406,4 +406,3 @@ class Engine(Protocol):
     def rebuild(self, *, reencode: bool = False) -> Progress:
         """Start making the index anew in the background; the running one is returned when there is one already."""
         ...
-

@@ -101,9 +101,7 @@ class Search:
         features = [future.result() for future in encoding]
         joint = self._geometry.joint(np.stack(features)) if features and self._geometry.has_joint else None
         return [
-            EmbeddedImage(
-                content_hash(data).hex(), feature.astype(np.float32), joint[i] if joint is not None else None
-            )
+            EmbeddedImage(content_hash(data).hex(), feature.astype(np.float32), joint[i] if joint is not None else None)
             for i, (data, feature) in enumerate(zip(images, features, strict=True))
         ]
 

@@ -22,7 +22,6 @@ _NO_WRITING = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM,
 }
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -48,6 +47,8 @@ def in_our_words(error: sqlite3.Error, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     if code == sqlite3.SQLITE_IOERR_READ:
         return StoreError(f"{path} cannot be read: {error}")
+    if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        return StoreFull(f"{path} cannot be opened: {error}; its folder must exist and be writable")
     if code & 0xFF in _NO_WRITING:
         return StoreFull(f"{path} cannot be written: {error}; make room or mend permissions")
     if code & 0xFF in _BUSY:
@@ -196,11 +197,15 @@ def set_aside(path: Path, now_s: float, label: str = "corrupt") -> Path:
     Raises:
         StoreFull: The folder cannot be written.
     """
-    stem = f"{path.name}.{label}-{datetime.fromtimestamp(now_s, UTC):%Y%m%dT%H%M%SZ}"
-    target, n = path.with_name(stem), 1
+    return rename_database(path, f"{path.name}.{label}-{datetime.fromtimestamp(now_s, UTC):%Y%m%dT%H%M%SZ}")
+
+
+def rename_database(path: Path, name: str) -> Path:
+    """Rename a closed database, with its log, inside its folder; `.2` and so on is added to a name that is taken."""
+    target, n = path.with_name(name), 1
     while target.exists():
         n += 1
-        target = path.with_name(f"{stem}.{n}")
+        target = path.with_name(f"{name}.{n}")
     try:
         for suffix in ("", "-wal", "-shm"):
             source = path.with_name(path.name + suffix)

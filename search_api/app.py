@@ -10,15 +10,15 @@ from typing import Any
 
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
-from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 
 from indexer.errors import IndexerError
 from indexer.ports import Engine
 from search_api import assets, openapi
-from search_api.bodies import FORM_OVERHEAD_BYTES, FaultError, JsonRequest
-from search_api.errors import PROBLEM_TYPE, Fault, Problem, problem, problem_of
+from search_api.bodies import ApiRequest, FaultError
+from search_api.errors import Fault, problem, problem_of
 from search_api.gate import Gate
+from search_api.responses import problem_response
 from search_api.routes import ROUTES
 from search_api.service import Service
 from search_api.settings import ApiSettings
@@ -38,12 +38,12 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         app.state.stopping = asyncio.Event()
+        service.open()
         yield
         service.close()
 
     app = Litestar(
         route_handlers=ROUTES,
-        dependencies={"service": Provide(lambda: service, use_cache=True, sync_to_thread=False)},
         exception_handlers={
             FaultError: _unprocessable,
             IndexerError: _ours,
@@ -53,8 +53,8 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         },
         state=State({"service": service, "assets": assets.load()}),
         lifespan=[lifespan],
-        request_class=JsonRequest,
-        request_max_body_size=_most_body_bytes(settings),
+        request_class=ApiRequest,
+        request_max_body_size=None,  # the gate limits them
         openapi_config=openapi.config(bool(settings.api_key)),
         logging_config=None,
         debug=False,
@@ -64,51 +64,41 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
     return app
 
 
-def _most_body_bytes(settings: ApiSettings) -> int:
-    """A picture as a form field, or in base64 with JSON around it, whichever is larger."""
-    in_json = settings.max_body_bytes * 4 // 3 + settings.max_json_bytes
-    return max(in_json, settings.max_body_bytes + FORM_OVERHEAD_BYTES)
-
-
 # ---------------------------------------------------------------- errors
 
 
-def _answer(what: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
-    return Response(what, status_code=what.status, media_type=PROBLEM_TYPE, headers={**(headers or {}), **what.headers})
-
-
-def _ours(request: AnyRequest, error: IndexerError) -> Response[Problem]:
+def _ours(request: AnyRequest, error: IndexerError) -> Response[Any]:
     request_id = _request_id(request)
     what = problem_of(error, request_id)
     if what.status >= 500:
         log.warning("%s %s failed (%s): %s", request.method, request.scope["path"], request_id, error)
-    return _answer(what)
+    return problem_response(what)
 
 
-def _unprocessable(_: AnyRequest, error: FaultError) -> Response[Problem]:
-    return _answer(problem(422, str(error), errors=error.faults))
+def _unprocessable(_: AnyRequest, error: FaultError) -> Response[Any]:
+    return problem_response(problem(422, str(error), errors=error.faults))
 
 
-def _invalid(request: AnyRequest, error: ValidationException) -> Response[Problem]:
+def _invalid(request: AnyRequest, error: ValidationException) -> Response[Any]:
     """Parameters that Litestar found wrong."""
     extra = error.extra if isinstance(error.extra, list) else []
     faults = [Fault(str(each.get("key", "")), str(each.get("message", "not valid"))) for each in extra]
     if any(fault.field == "data" for fault in faults):
-        return _answer(problem(400, "The body is empty; send JSON."))
+        return problem_response(problem(400, "The body is empty; send JSON."))
     return _unprocessable(request, FaultError(faults or [Fault("", "A parameter is not valid.")]))
 
 
-def _http(request: AnyRequest, error: HTTPException) -> Response[Problem]:
+def _http(request: AnyRequest, error: HTTPException) -> Response[Any]:
     if error.status_code >= 500:
         return _unforeseen(request, error)
     detail = "Nothing is served at this path." if error.status_code == 404 else error.detail
-    return _answer(problem(error.status_code, detail), error.headers)
+    return problem_response(problem(error.status_code, detail), error.headers)
 
 
-def _unforeseen(request: AnyRequest, error: Exception) -> Response[Problem]:
+def _unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
     request_id = _request_id(request)
     log.error("%s %s failed (%s)", request.method, request.scope["path"], request_id, exc_info=error)
-    return _answer(problem(500, "The request failed; the service's log tells why.", request_id=request_id))
+    return problem_response(problem(500, "The request failed; the service's log tells why.", request_id=request_id))
 
 
 def _request_id(request: AnyRequest) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import binascii
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import msgspec
 from litestar import Request
 from litestar.exceptions import ClientException, HTTPException
+from litestar.types import Empty, HTTPRequestEvent
 from multipart import (  # type: ignore[import-untyped]  # has no types
     MultipartError,
     MultipartSegment,
@@ -17,13 +18,11 @@ from multipart import (  # type: ignore[import-untyped]  # has no types
 from indexer.errors import ImageRefused, InputError
 from indexer.types import Reason
 from search_api.errors import Fault
+from search_api.service import Service
 
 T = TypeVar("T")
 
-FORM_OVERHEAD_BYTES = 65_536
-"""What boundaries and part headers may add to a picture."""
-
-_RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+_RAW_TYPES = (b"", b"application/octet-stream", b"application/x-www-form-urlencoded")
 """Besides image/*. The last is what `curl --data-binary` says unless told otherwise."""
 
 
@@ -37,16 +36,42 @@ class FaultError(InputError):
         self.faults = faults
 
 
-class JsonRequest(Request[Any, Any, Any]):
-    """A request whose JSON goes straight into the type of the handler's `data`: strict, and as deep as the type is."""
+class ApiRequest(Request[Any, Any, Any]):
+    """A request that knows the service. Its body is read in one go, and JSON goes straight into its type."""
+
+    @property
+    def service(self) -> Service:
+        """The service that is asked."""
+        return cast("Service", self.app.state.service)
+
+    @property
+    def raw_content_type(self) -> bytes:
+        """The header in lower case, with its parameters; empty if there is none."""
+        for name, value in self.scope["headers"]:
+            if name == b"content-type":
+                return value.lower()
+        return b""
+
+    async def body(self) -> bytes:
+        """The whole body; the gate limits and counts it."""
+        if self._body is Empty:
+            parts = []
+            more = True
+            while more:
+                message = cast("HTTPRequestEvent", await self.receive())
+                parts.append(message.get("body", b""))
+                more = message.get("more_body", False)
+            self._body = b"".join(parts)
+        return self._body
 
     async def json(self) -> Any:
+        """The body as the type of the handler's `data`: strict, and no deeper than the type is."""
         kind = self.content_type[0]
         if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
             raise HTTPException(status_code=415, detail="Send JSON as Content-Type: application/json.")
         field = self.route_handler.parsed_data_field
         body = await self.body()
-        most = self.app.state.service.settings.max_json_bytes
+        most = self.service.settings.max_json_bytes
         if len(body) > most:
             _only_an_image_is_large(body, most)
         return decode(body, field.annotation if field else Any)
@@ -94,18 +119,20 @@ def _only_an_image_is_large(body: bytes, most: int) -> None:
 # ---------------------------------------------------------------- pictures
 
 
-async def read_image(request: Request[Any, Any, Any], most_bytes: int) -> bytes:
+async def read_image(request: ApiRequest) -> bytes:
     """The picture in a request: the body itself, or the form field `image`.
 
     Raises:
-        ImageRefused: Nothing there, or more than `most_bytes`.
+        ImageRefused: Nothing there, or more than is allowed.
         HTTPException: Another content type, a broken form, or a form without the field.
     """
-    kind, options = request.content_type
-    if kind == "multipart/form-data":
-        return checked(_form_image(await request.body(), options.get("boundary", "")), most_bytes)
-    if kind in _RAW_TYPES or kind.startswith("image/"):
+    most_bytes = request.service.settings.max_body_bytes
+    kind = request.raw_content_type
+    if kind in _RAW_TYPES or kind.startswith(b"image/"):
         return checked(await request.body(), most_bytes)
+    if kind.startswith(b"multipart/form-data"):
+        _, options = request.content_type
+        return checked(_form_image(await request.body(), options.get("boundary", "")), most_bytes)
     raise HTTPException(
         status_code=415,
         detail="Send the picture as the body (Content-Type: image/* or application/octet-stream) "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -82,9 +83,9 @@ class Client:
         """Pictures like an indexed one."""
         return self._search(id=id, limit=limit, offset=offset)
 
-    def search_vector(self, vector: list[float], limit: int = 20, offset: int = 0) -> SearchAnswer:
+    def search_vector(self, vector: Sequence[float], limit: int = 20, offset: int = 0) -> SearchAnswer:
         """Pictures near a vector of the visual or of the joint space."""
-        return self._search(vector=vector, limit=limit, offset=offset)
+        return self._search(vector=list(vector), limit=limit, offset=offset)
 
     def similar(self, id: str, limit: int = 20, offset: int = 0) -> SearchAnswer:
         """As `search_id`."""
@@ -96,9 +97,9 @@ class Client:
         """Feature and joint embedding of a picture."""
         return self._picture("/api/embed/image", data, EmbedImageAnswer)
 
-    def embed_text(self, texts: str | list[str]) -> EmbedTextAnswer:
+    def embed_text(self, texts: str | Sequence[str]) -> EmbedTextAnswer:
         """Joint embeddings of one text or several."""
-        body = {"text": texts} if isinstance(texts, str) else {"texts": texts}
+        body = {"text": texts} if isinstance(texts, str) else {"texts": list(texts)}
         return self._post("/api/embed/text", body, EmbedTextAnswer)
 
     # ------------------------------------------------------------ pictures

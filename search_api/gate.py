@@ -11,16 +11,17 @@ import logging
 import re
 import secrets
 import time
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
 from litestar.enums import HttpMethod, ScopeType
-from litestar.exceptions import ClientException
+from litestar.exceptions import ClientException, HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from indexer.errors import Overloaded
 from search_api.errors import PROBLEM_TYPE, Problem, problem
-from search_api.settings import ApiSettings, is_wildcard
+from search_api.settings import ApiSettings, is_wildcard, most_body_bytes
 
 access = logging.getLogger("search_api.access")
 
@@ -36,7 +37,12 @@ CLOSED_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancesto
 
 MAX_PATH_BYTES = 2048
 
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+_HOST_DETAILS = {
+    400: "The request needs exactly one valid Host header.",
+    421: "This name is not served here; use the address that the service prints, or allow it.",
+}
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]\\]+)(:[0-9]{1,5})?")
 
@@ -49,8 +55,11 @@ class Gate:
         self._names = _names(settings)
         self._trusted = frozenset(name.lower() for name in settings.allowed_hosts)
         self._authorization = f"Bearer {settings.api_key}".encode() if settings.api_key else None
+        self._host_status = lru_cache(256)(self._check_host)
+        self._max_body_bytes = most_body_bytes(settings)
         self._max_held_bytes = settings.max_held_bytes
         self._n_held_bytes = 0
+        self._too_large = f"A body may have {self._max_body_bytes} bytes."
         self._access_log = settings.access_log
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count(1)
@@ -64,7 +73,7 @@ class Gate:
         request_id = f"{self._run}-{next(self._numbers)}"
         scope["state"]["request_id"] = request_id
         answer = _Answer(send, request_id)
-        started = time.perf_counter()
+        started = time.perf_counter() if self._access_log else 0.0
         refusal = self._refusal(scope)
         if refusal is not None:
             await send_problem(answer, refusal)
@@ -83,42 +92,53 @@ class Gate:
             took_ms = (time.perf_counter() - started) * 1e3
             access.info("%s %s %d %.1f ms %s", method, scope["path"], answer.status, took_ms, request_id)
 
-    def hold(self, n_bytes: int) -> None:
+    def hold(self, n_bytes: int, n_of_body: int) -> None:
         """Count bytes of a body that are in memory from now on.
 
         Raises:
+            HTTPException: This body is too large.
             Overloaded: All bodies together would need more than is allowed.
         """
         self._n_held_bytes += n_bytes
+        if n_of_body > self._max_body_bytes:
+            raise HTTPException(status_code=413, detail=self._too_large)
         if self._n_held_bytes > self._max_held_bytes:
             raise Overloaded("Too many bytes are being uploaded at once; try again shortly.", retry_after_s=5.0)
 
     def _refusal(self, scope: HTTPScope) -> Problem | None:
-        host: bytes | None = None
-        origin = site = key = None
-        n_hosts = 0
+        hosts = []
+        origin = site = key = length = None
         for name, value in scope["headers"]:
             if name == b"host":
-                host = value
-                n_hosts += 1
+                hosts.append(value)
+            elif name == b"content-length":
+                length = value
             elif name == b"origin":
                 origin = value
             elif name == b"sec-fetch-site":
                 site = value
             elif name == b"authorization":
                 key = value
-        called = _host_name(host) if host is not None and n_hosts == 1 else None
-        if host is None or called is None:
-            return problem(400, "The request needs exactly one valid Host header.")
-        if self._names is not None and called not in self._names:
-            return problem(421, "This name is not served here; use the address that the service prints, or allow it.")
-        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not self._same_origin(host, origin, site):
+        host = hosts[0] if len(hosts) == 1 else b""
+        path = scope["path"]
+        if (status := self._host_status(host)) != 200:
+            return problem(status, _HOST_DETAILS[status])
+        if scope["method"] not in _SAFE_METHODS and not self._same_origin(host, origin, site):
             return problem(403, "Pages of other origins may not use this service.")
-        if not self._authorised(key) and scope["path"] not in _OPEN_PATHS:
+        if not self._authorised(key) and path not in _OPEN_PATHS:
             return problem(401, "Send the service's key as Authorization: Bearer <key>.")
-        if len(scope.get("raw_path") or scope["path"]) > MAX_PATH_BYTES or "\0" in scope["path"]:
+        if len(scope.get("raw_path", b"")) > MAX_PATH_BYTES or "\0" in path:
             return problem(404, "Nothing is served at this path.")
+        if length is not None and int(length) > self._max_body_bytes:
+            return problem(413, self._too_large)
         return None
+
+    def _check_host(self, host: bytes) -> int:
+        """200 for a name that is served here, 421 for another, 400 for what is no name."""
+        name = _host_name(host)
+        if name is None:
+            return 400
+        return 200 if self._names is None or name in self._names else 421
 
     def _authorised(self, key: bytes | None) -> bool:
         return self._authorization is None or (key is not None and hmac.compare_digest(key, self._authorization))
@@ -141,16 +161,19 @@ class _Answer:
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
-        self._request_id = request_id
+        self._request_id = request_id.encode()
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message["headers"], *SECURITY_HEADERS, (b"x-request-id", self._request_id.encode())]
-            if not any(name == CLOSED_POLICY[0] for name, _ in message["headers"]):
+            given = message["headers"]
+            message["headers"] = headers = [*given, *SECURITY_HEADERS, (b"x-request-id", self._request_id)]
+            for name, _ in given:
+                if name == b"content-security-policy":
+                    break
+            else:
                 headers.append(CLOSED_POLICY)
-            message["headers"] = headers
         await self._send(message)
 
 
@@ -169,9 +192,9 @@ class _Body:
         if message["type"] == "http.disconnect":
             raise ClientException("The connection ended before the body did.")
         if message["type"] == "http.request":
-            n_bytes = len(message["body"])
+            n_bytes = len(message.get("body", b""))
             self.n_bytes += n_bytes
-            self._gate.hold(n_bytes)
+            self._gate.hold(n_bytes, self.n_bytes)
         return message
 
 

@@ -151,10 +151,19 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
                 schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
                 if "$ref" in schema:
                     answer["description"] = components[schema["$ref"].rpartition("/")[2]]["description"]
+            _say_what_may_be_left_out(operation)
             for parameter in operation.get("parameters", []):
                 bounds = parameter["schema"]
                 bounds.update({key: int(bounds[key]) for key in ("minimum", "maximum") if key in bounds})
     return document
+
+
+def _say_what_may_be_left_out(operation: dict[str, Any]) -> None:
+    """Litestar calls every body required; one that may be null may be left out."""
+    body = operation.get("requestBody", {})
+    schema = body.get("content", {}).get("application/json", {}).get("schema", {})
+    if {"type": "null"} in schema.get("oneOf", []):
+        body["required"] = False
 
 
 _DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

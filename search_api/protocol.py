@@ -78,7 +78,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self.read_due = self.loop.time() + self._settings.header_timeout_s
-        if len(self.connections) > self._settings.max_connections:
+        if len(self.connections) > self._settings.max_connections and not self._make_room():
             self._refuse(503, "Too many connections; try again shortly.")
 
     def data_received(self, data: bytes) -> None:
@@ -137,8 +137,19 @@ class DeadlineProtocol(HttpToolsProtocol):
         elif now >= self.read_due and not self.transport.is_closing():
             self._read_too_slow(now)
 
+    def _make_room(self) -> bool:
+        """Close the connection that has kept us waiting longest; only those that wait for us are safe."""
+        others = [each for each in self.connections if isinstance(each, DeadlineProtocol) and each is not self]
+        idle = [each for each in others if each.read_due != NEVER or not each.answering]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda each: each.read_due)
+        oldest.transport.abort()
+        self.connections.discard(oldest)
+        return True
+
     def _read_too_slow(self, now: float) -> None:
-        if not self._answering:
+        if not self.answering:
             self.transport.close()
         elif self._in_body and not self.pipeline:
             self._refuse(408, "The body did not arrive in time.")
@@ -146,15 +157,16 @@ class DeadlineProtocol(HttpToolsProtocol):
             self.read_due = now + self._settings.header_timeout_s
 
     @property
-    def _answering(self) -> bool:
+    def answering(self) -> bool:
+        """Whether a request has come whose answer is not out yet."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer from here, unless an answer has begun already, and close."""
-        if not (self._answering and self.cycle.response_started):
+        if not (self.answering and self.cycle.response_started):
             self.transport.write(_refusal(status, detail))
         self.transport.close()
-        if self._answering:
+        if self.answering:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
 

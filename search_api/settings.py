@@ -14,6 +14,8 @@ MAX_OFFSET = 10_000
 """How far paging reaches."""
 MAX_TEXT_CHARS = 1000
 """A query's text is longer than any model reads well before this."""
+FORM_OVERHEAD_BYTES = 65_536
+"""What boundaries and part headers may add to a picture."""
 
 _KEY = re.compile(r"[\x21-\x7e]{16,}")
 
@@ -32,7 +34,7 @@ class ApiSettings:
         max_held_bytes: All bodies in memory at one time; more are told to come back later.
         max_limit: Most hits in one answer, at most `MAX_LIMIT`.
         max_texts: Most texts in one request.
-        max_connections: Open connections; more are turned away.
+        max_connections: Open connections; beyond, whoever has kept the service waiting longest makes room.
         n_threads: Engine calls at one time. Also how many queries the engine can put into one batch.
         n_waiting: Calls that may wait for a thread; more are told to come back later.
         header_timeout_s: From the first byte (or the connection) to the end of a request's headers.
@@ -55,7 +57,7 @@ class ApiSettings:
     max_held_bytes: int = 512_000_000
     max_limit: int = MAX_LIMIT
     max_texts: int = 256
-    max_connections: int = 1000
+    max_connections: int = 512
     n_threads: int = 64
     n_waiting: int = 256
     header_timeout_s: float = 10.0
@@ -76,6 +78,12 @@ class ApiSettings:
             raise ConfigError(
                 f"api.host: {self.host} can be reached by other machines; set api.api_key too, or use 127.0.0.1"
             )
+
+
+def most_body_bytes(settings: ApiSettings) -> int:
+    """The largest body that any route takes: a picture as a form field, or in base64 with JSON around it."""
+    in_json = settings.max_body_bytes * 4 // 3 + settings.max_json_bytes
+    return max(in_json, settings.max_body_bytes + FORM_OVERHEAD_BYTES)
 
 
 def is_loopback(host: str) -> bool:

@@ -49,9 +49,9 @@ class Figures:
 class DemoModel:
     """The shipped weights in open_clip, with its own preprocessing."""
 
-    def __init__(self) -> None:
-        open_clip.add_model_config(MODEL_DIR / f"{NAME}.json")
-        weights = MODEL_DIR / f"{NAME}.safetensors"
+    def __init__(self, folder: Path = MODEL_DIR) -> None:
+        open_clip.add_model_config(folder / f"{NAME}.json")
+        weights = folder / f"{NAME}.safetensors"
         self._model, _, self._preprocess = open_clip.create_model_and_transforms(NAME, pretrained=str(weights))
         self._model.eval()
         self._tokenize: Any = open_clip.get_tokenizer(NAME)
@@ -130,9 +130,8 @@ def phrase_kinds() -> dict[str, list[Phrase]]:
     }
 
 
-def measure(n_sets: int) -> Figures:
-    """Measures the shipped model on `n_sets` sets of held-out scenes and 1,000 scenes more."""
-    model = DemoModel()
+def measure(model: DemoModel, n_sets: int) -> Figures:
+    """Measures `model` on `n_sets` sets of held-out scenes and 1,000 scenes more."""
     tops = []
     for i in range(n_sets):
         tops.append(caption_top_1(model, _SEED + i))
@@ -156,10 +155,11 @@ def main() -> int:
     """Prints the figures; 1 where top-1 is under the floor."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=5, help="sets of 200 captions (default 5)")
+    parser.add_argument("--folder", type=Path, default=MODEL_DIR, help="holds the model's config and weights")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    figures = asdict(measure(args.sets))
+    figures = asdict(measure(DemoModel(args.folder), args.sets))
     if args.json:
         print(json.dumps(figures, indent=2))
     else:

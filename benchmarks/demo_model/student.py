@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 class Student(nn.Module):
@@ -30,7 +31,8 @@ class Student(nn.Module):
 
     def forward(self, images: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the logits of every text for every image (t, b), and of every hint for every image (b, h)."""
-        with torch.autocast("cpu", torch.bfloat16):
+        # On a CPU the flash kernel's backward pass is slower than plain products where tokens are so few.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             features = self.model.visual(images).float()
         image_vectors = functional.normalize(features @ self.projection, dim=-1)
         # The text tower is so narrow that BF16 costs more in conversions than it saves.

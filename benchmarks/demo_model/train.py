@@ -126,10 +126,10 @@ def rate_share(step: int, n_steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - warm_up) / max(1, n_steps - warm_up))
 
 
-def train(examples: Examples, n_steps: int, batch_size: int, seed: int) -> dict[str, torch.Tensor]:
-    """Trains on batches of `examples` and returns the weights to ship."""
+def train(examples: Examples, config: Path, n_steps: int, batch_size: int, seed: int) -> dict[str, torch.Tensor]:
+    """Trains the model that `config` describes on batches of `examples` and returns the weights to ship."""
     torch.manual_seed(seed)
-    open_clip.add_model_config(MODEL_DIR / f"{NAME}.json")
+    open_clip.add_model_config(config)
     model = open_clip.create_model(NAME)
     preprocess = model.visual.preprocess_cfg
     batches = Batches(examples, batch_size, preprocess["mean"], preprocess["std"], seed)
@@ -172,7 +172,7 @@ def _progress(what: str, share: float, started_s: float, more: str = "") -> None
 def main() -> None:
     """Draws the examples, trains, writes the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=60_000, help="scenes to draw (default %(default)s)")
+    parser.add_argument("--examples", type=int, default=40_960, help="scenes to draw (default %(default)s)")
     parser.add_argument("--steps", type=int, default=1500, help="steps to train (default %(default)s)")
     parser.add_argument("--batch", type=int, default=256, help="scenes in a step (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
@@ -180,16 +180,17 @@ def main() -> None:
         "--cores", type=int, default=2, help="processes to draw, threads to train (default %(default)s)"
     )
     parser.add_argument("--keep", type=Path, metavar="NPZ", help="keep the drawn examples here for the next run")
-    parser.add_argument("--out", type=Path, default=MODEL_DIR / f"{NAME}.safetensors")
+    parser.add_argument("--folder", type=Path, default=MODEL_DIR, help="holds the model's config; the weights go there")
     args = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     torch.set_num_threads(args.cores)
-    side_px = json.loads((MODEL_DIR / f"{NAME}.json").read_text())["vision_cfg"]["image_size"]
+    config, out = args.folder / f"{NAME}.json", args.folder / f"{NAME}.safetensors"
+    side_px = json.loads(config.read_text())["vision_cfg"]["image_size"]
     started_s = time.monotonic()
     examples = _draw_or_read(args.keep, args.examples, args.seed, side_px, args.cores)
-    save_file(train(examples, args.steps, args.batch, args.seed), args.out)
-    size_bytes, spent_s = args.out.stat().st_size, time.monotonic() - started_s
-    print(f"wrote {args.out} ({size_bytes:,} bytes) after {spent_s:.0f} s", file=sys.stderr)
+    save_file(train(examples, config, args.steps, args.batch, args.seed), out)
+    size_bytes, spent_s = out.stat().st_size, time.monotonic() - started_s
+    print(f"wrote {out} ({size_bytes:,} bytes) after {spent_s:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ CLEAN, SUSPECT, SEQ, NEXT_ID = "clean", "suspect", "seq", "next_id"
 """Keys of the `meta` table: closed in order; damage was met; last transaction; next vector id."""
 
 # SQLite's full check costs a third of a second for the 32 MiB that 100,000 files take. A larger database gets the quick
-# one, five times faster, for at most so long: after an orderly end, after any other.
+# one, five times faster, and for no longer than this: after an orderly end, and after any other.
 _SMALL_BYTES = 32 << 20
-_BUDGET_S = {True: 0.5, False: 10.0}
+_BUDGET_S = {False: 0.5, True: 10.0}
 
 _IDS_PER_SECOND_BITS = 20
 
@@ -78,9 +78,10 @@ def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
 
 
 def _check(con: sqlite3.Connection, path: Path) -> None:
-    thorough = path.stat().st_size <= _SMALL_BYTES or read_meta(con, SUSPECT) is not None
-    budget_s = float("inf") if thorough else _BUDGET_S[read_meta(con, CLEAN) == b"1"]
-    found = complaint(con, thorough=thorough, budget_s=budget_s)
+    suspect = read_meta(con, SUSPECT) is not None
+    small = path.stat().st_size <= _SMALL_BYTES
+    budget_s = float("inf") if suspect else _BUDGET_S[small or read_meta(con, CLEAN) != b"1"]
+    found = complaint(con, thorough=suspect or small, budget_s=budget_s)
     if found is not None:
         raise StoreCorrupt(f"{path} is damaged: {found}")
 

@@ -111,8 +111,8 @@ def _index(engine: RunningEngine, stopped: threading.Event, console: Console) ->
             bar.show(Progress("index", True, n_done, n_done + stats.pending, stats.images_per_s, None))
     stats = engine.stats()
     say(
-        f"{stats.indexed:,} pictures indexed in {time.monotonic() - started_s:.1f} s "
-        f"({stats.encoded_total:,} encoded now, the others were known)"
+        f"indexed {stats.indexed:,} pictures in {time.monotonic() - started_s:.1f} s: {stats.encoded_total:,} encoded, "
+        f"{max(0, stats.indexed - stats.encoded_total):,} known already"
     )
 
 

@@ -59,8 +59,8 @@ def tell(error: Exception, *, trace: bool) -> int:
     if trace or code is None:
         traceback.print_exception(error, file=sys.stderr)
     message = str(error) if code is not None else f"unexpected {type(error).__name__}: {error}; this is a defect"
-    for line in message.splitlines() or [type(error).__name__]:
-        click.echo(f"error: {line}", err=True)
+    first, *more = message.splitlines() or [type(error).__name__]
+    click.echo("\n       ".join([f"error: {first}", *more]), err=True)
     return FAILED if code is None else code
 
 

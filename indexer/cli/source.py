@@ -38,10 +38,13 @@ class Source(Protocol):
 
     Attributes:
         name: Who answers, for people.
+        live: Whether there is a service, whose pace and state are worth telling.
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def live(self) -> bool: ...
     def search(self, query: Query, limit: int) -> SearchAnswer: ...
     def embed_image(self, data: bytes) -> EmbedImageAnswer: ...
     def embed_texts(self, texts: Sequence[str]) -> EmbedTextAnswer: ...
@@ -52,6 +55,8 @@ class Source(Protocol):
 
 class StoreSource:
     """Answers from the store's files. The model is loaded when the first question needs it."""
+
+    live = False
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -93,6 +98,8 @@ class StoreSource:
 
 class ServerSource:
     """Answers from the running server."""
+
+    live = True
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -40,19 +40,25 @@ def status(invocation: Invocation, errors: bool, limit: int, as_json: bool) -> N
         if as_json:
             print_json(stats)
             return
-        print_facts([("answered by", source.name), *_facts(stats)])
+        facts = [("answered by", source.name), *_facts_stored(stats)]
+        print_facts([*facts, *_facts_live(stats)] if source.live else facts)
         for notice in stats.notices:
             say(f"note: {notice}")
 
 
-def _facts(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
-    yield "model", f"{stats.model}, {stats.precision} on {stats.device}, fingerprint {stats.fingerprint}"
+def _facts_stored(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
+    yield "model", f"{stats.model}, {stats.precision}, fingerprint {stats.fingerprint or 'unknown'}"
     yield "files", f"{stats.files:,}"
-    yield "indexed", f"{stats.indexed:,} pictures, {stats.index_bytes / 1e6:,.1f} MB, generation {stats.generation}"
-    waiting = f", the oldest for {stats.oldest_pending_s:,.1f} s" if stats.pending else ""
-    yield "pending", f"{stats.pending:,}{waiting}"
+    yield "indexed", f"{stats.indexed:,} pictures"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in stats.errors_by_reason.items() if count)
     yield "errors", f"{stats.errors:,}" + (f" ({reasons}); see --errors" if stats.errors else "")
+
+
+def _facts_live(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
+    yield "index", f"{stats.index_bytes / 1e6:,.1f} MB, generation {stats.generation}"
+    yield "device", stats.device
+    waiting = f", the oldest for {stats.oldest_pending_s:,.1f} s" if stats.pending else ""
+    yield "pending", f"{stats.pending:,}{waiting}"
     yield "encoded", f"{stats.encoded_total:,} since the start, {stats.images_per_s:,.1f}/s now"
     yield "from cache", f"{stats.cache_hits_total:,} since the start"
     yield "limited by", stats.limited_by

@@ -7,10 +7,20 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
 from indexer.cli.options import Invocation, global_options, pass_invocation
+
+if TYPE_CHECKING:
+    from indexer.store.data_dir import Holder
+
+POLL_S: Final = 0.05
+
+NAMED_AFTER_S: Final = 2.0
+"""A holder writes its number within microseconds; this is for a machine that swaps."""
 
 
 @click.command()
@@ -28,7 +38,7 @@ def stop(invocation: Invocation) -> int:
     from indexer.engine import running_server
 
     config = invocation.load().config
-    holder = running_server(config)
+    holder = _named_holder(lambda: running_server(config))
     if holder is None:
         say(f"nothing to stop: no server runs on {config.store_dir}")
         return OK
@@ -40,13 +50,25 @@ def stop(invocation: Invocation) -> int:
     return OK
 
 
+def _named_holder(look: Callable[[], Holder | None]) -> Holder | None:
+    """Who holds the store. One that has only just taken it has not written its number yet."""
+    from indexer.errors import Unreachable
+
+    deadline_s = time.monotonic() + NAMED_AFTER_S
+    while (holder := look()) is not None and holder.pid <= 0:
+        if time.monotonic() > deadline_s:
+            raise Unreachable("the process that holds the store does not tell its number; end it by hand")
+        time.sleep(POLL_S)
+    return holder
+
+
 def end_process(pid: int, is_right: Callable[[], bool], timeout_s: float) -> bool:
-    """Send SIGTERM and wait for the end; False if it is not over after `timeout_s`.
+    """Send SIGTERM and wait until the store is free; False if it is not after `timeout_s`.
 
     Args:
         pid: The process.
-        is_right: Whether `pid` still names the process that is meant. Asked when a process file descriptor is held:
-            from then on no other process that took the number over can be hit.
+        is_right: Whether `pid` still holds the store. Asked first when a process file descriptor is held, where there
+            are such: from then on no other process that took the number over can be hit.
         timeout_s: How long to wait.
 
     Raises:
@@ -54,29 +76,33 @@ def end_process(pid: int, is_right: Callable[[], bool], timeout_s: float) -> boo
     """
     from indexer.errors import Unreachable
 
+    with ExitStack() as stack:
+        try:
+            descriptor = _descriptor_of(pid, stack)
+            if not is_right():
+                return True
+            if descriptor is None:
+                os.kill(pid, signal.SIGTERM)
+            else:
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        except ProcessLookupError:
+            return True
+        except PermissionError as e:
+            raise Unreachable(f"process {pid} belongs to another user; stop it as that user") from e
+        deadline_s = time.monotonic() + timeout_s
+        while (held := is_right()) and time.monotonic() < deadline_s:
+            # Wakes when the process ends, where that can be known.
+            select.select([] if descriptor is None else [descriptor], [], [], POLL_S)
+        return not held
+
+
+def _descriptor_of(pid: int, stack: ExitStack) -> int | None:
+    """A descriptor that stands for this very process; None on a system without, or an old kernel."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
-        return True
-    except (AttributeError, OSError):  # not this system, or an old kernel
-        return _end_by_number(pid, is_right, timeout_s)
-    try:
-        if not is_right():
-            return True
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        ended, _, _ = select.select([descriptor], [], [], timeout_s)
-        return bool(ended)
-    except ProcessLookupError:
-        return True
-    except PermissionError as e:
-        raise Unreachable(f"process {pid} belongs to another user; stop it as that user") from e
-    finally:
-        os.close(descriptor)
-
-
-def _end_by_number(pid: int, is_right: Callable[[], bool], timeout_s: float) -> bool:
-    os.kill(pid, signal.SIGTERM)
-    deadline_s = time.monotonic() + timeout_s
-    while is_right() and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    return not is_right()
+        raise
+    except (AttributeError, OSError):
+        return None
+    stack.callback(os.close, descriptor)
+    return descriptor

@@ -63,7 +63,8 @@ def resolve(name: str, pretrained: str, mode: Mode = "exact") -> Checkpoint:
         name: An architecture of open_clip's registry, or `demo`.
         pretrained: A tag of the registry; a file (open_clip's safetensors or PyTorch format, or safetensors in Hugging
             Face's naming); a folder with `open_clip_config.json` and such a file; or `random` or `random:SEED` for
-            untrained weights. Relative paths are relative to the working directory.
+            untrained weights. A folder is told from a tag by a / in its path; paths may be relative to the working
+            directory.
         mode: Carried into `Checkpoint.preprocess`.
 
     Raises:
@@ -99,7 +100,7 @@ def _from_tag(name: str, tag: str, mode: Mode) -> Checkpoint:
         known = list_pretrained_tags_by_model(name)
         raise ConfigError(
             f'model.pretrained: open_clip has no weights "{tag}" for {name}{_near(tag, known)}; '
-            f"it has {', '.join(known) or 'none'} (or give the path of a file)"
+            f"it has {', '.join(known) or 'none'} (a path is told by a / in it)"
         )
     if entry.get("quick_gelu"):
         # The registry lists some weights under an architecture with the other activation; the weights know best.
@@ -159,7 +160,7 @@ def _tokenizer(config: Mapping[str, Any]) -> str:
 
 
 def _means_path(pretrained: str) -> bool:
-    return "/" in pretrained or pretrained.endswith((SAFE_SUFFIX, *TORCH_SUFFIXES)) or Path(pretrained).is_dir()
+    return "/" in pretrained or pretrained.endswith((SAFE_SUFFIX, *TORCH_SUFFIXES))
 
 
 def _hugging_face_activation(path: Path) -> str | None:

@@ -233,9 +233,9 @@ class EncoderLane:
             self._work.wait_for(lambda: self._closing.is_set() or self._texts or self._queries or self._bulk)
             if not (self._texts or self._queries or self._bulk):
                 return None
+            limit = self._batch.now
             texts = _started(self._texts, len(self._texts))
-            queue = self._queries if texts or self._queries else self._bulk
-            pictures = _started(queue, self._batch.now)
+            pictures = _started(self._queries if texts or self._queries else self._bulk, limit)
             self._room.notify_all()
             return _Turn(texts, pictures)
 

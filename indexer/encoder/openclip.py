@@ -85,7 +85,7 @@ class OpenClipEncoder:
     def encode_pixels(self, pixels: Pixels) -> Features:
         """Visual features (n, d) float16, see the port. Raises `DeviceOutOfMemory`, `DeviceFailed`."""
         with device_errors(self._placement.device), torch.inference_mode():
-            return self._pass(pixels)
+            return self._pass(np.ascontiguousarray(pixels))
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Joint embeddings (n, j) float32, see the port. Raises `NoTextTower`, `DeviceOutOfMemory`, `DeviceFailed`."""

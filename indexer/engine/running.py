@@ -95,7 +95,9 @@ class RunningEngine:
     def __enter__(self) -> RunningEngine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     # ------------------------------------------------------------ asking
@@ -243,4 +245,3 @@ class RunningEngine:
 
     def _at_rest(self) -> bool:
         return self._inflow is None or self._inflow.at_rest()
-

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from indexer.errors import Stopped, StoreCorrupt, StoreError, StoreFull
 from indexer.features.rawdisk import DATABASE, RawDisk
 from indexer.features.record import check, pack, unpack
 from indexer.features.writer import CacheWriter
-from indexer.sqlite import Readers
+from indexer.sqlite import Readers, complaint
 from indexer.types import ContentHash, EmbeddingSpace, StoredFeature
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class FeatureReader:
     def __init__(self, folder: Path, space: EmbeddingSpace) -> None:
         self._path = folder / DATABASE
         self._space = space
-        self._fingerprint = bytes.fromhex(space.fingerprint)
+        self._fingerprint = space.fingerprint  # worked out anew at each look
+        self._space_bytes = bytes.fromhex(self._fingerprint)
         self._disk = RawDisk(os.fspath(folder))
         self._readers = Readers(self._path)
 
@@ -52,12 +54,13 @@ class FeatureReader:
         return self._mending(lambda readers: self._read(readers, hashes))
 
     def hashes(self) -> Iterator[ContentHash]:
-        prefix, end = f"{self._space.fingerprint}:", f"{self._space.fingerprint};"
+        """As the port says. Keys alone are read; `get_many` tells whether a feature is whole."""
+        prefix, end = f"{self._fingerprint}:", f"{self._fingerprint};"
         last = prefix
         while keys := self._mending(partial(_keys, start=last, end=end)):
             for key in keys:
-                if len(key) == _KEY_LENGTH:
-                    yield ContentHash(bytes.fromhex(key[len(prefix) :]))
+                with suppress(ValueError):  # a damaged key
+                    yield content_of(key)
             if keys[-1] <= last:
                 return  # a damaged tree has no order
             last = keys[-1]
@@ -68,8 +71,22 @@ class FeatureReader:
             query = "SELECT substr(key, 1, 16), count(*) FROM Cache WHERE raw = 1 AND length(key) = ? GROUP BY 1"
             return dict(con.execute(query, (_KEY_LENGTH,)).fetchall())
 
+    def check(self) -> None:
+        """Look at the whole database, some seconds for a million features and longer if the disk is slow, and mend it.
+
+        Raises:
+            StoreCorrupt: It is damaged, and this is a mere reader.
+        """
+        self._mending(self._check)
+
     def close(self) -> None:
         self._readers.close()
+
+    def _check(self, readers: Readers) -> None:
+        with readers.snapshot() as con:
+            found = complaint(con, thorough=True, budget_s=float("inf"))
+        if found is not None:
+            raise StoreCorrupt(f"{self._path} is damaged: {found}")
 
     def _read(self, readers: Readers, hashes: Iterable[ContentHash]) -> dict[ContentHash, StoredFeature]:
         found: dict[ContentHash, StoredFeature] = {}
@@ -93,12 +110,12 @@ class FeatureReader:
 
     def _unpack(self, mode: object, filename: object, value: object) -> tuple[ContentHash, StoredFeature] | None:
         try:
-            return unpack(self._disk.fetch(mode, filename, value, False), self._fingerprint, self._space.dim)
+            return unpack(self._disk.fetch(mode, filename, value, False), self._space_bytes, self._space.dim)
         except StoreCorrupt:
             return None
 
     def _key(self, hash_: ContentHash) -> str:
-        return f"{self._space.fingerprint}:{hash_.hex()}"
+        return f"{self._fingerprint}:{hash_.hex()}"
 
     def _mending(self, task: Callable[[Readers], T]) -> T:
         return task(self._readers)
@@ -132,9 +149,7 @@ class DiskFeatureCache(FeatureReader):
     def put_many(self, features: Mapping[ContentHash, StoredFeature]) -> None:
         check(features, self._space.dim)
         if features:
-            fingerprint = self._space.fingerprint
-            rows = [(self._key(hash_), pack(fingerprint, hash_, stored)) for hash_, stored in features.items()]
-            self._writer.put(rows)
+            self._writer.put([(self._key(h), pack(self._space_bytes, h, stored)) for h, stored in features.items()])
 
     def drop_many(self, hashes: Sequence[ContentHash]) -> None:
         self._writer.forget([self._key(hash_) for hash_ in hashes])
@@ -173,6 +188,13 @@ def _make_private(folder: Path) -> None:
             folder.chmod(0o700)
     except OSError as error:
         raise StoreFull(f"{folder} cannot be made private to this user: {error}") from error
+
+
+def content_of(key: str) -> ContentHash:
+    """The content that a key is of; raises ValueError for what is no key."""
+    if len(key) != _KEY_LENGTH:
+        raise ValueError(key)
+    return ContentHash(bytes.fromhex(key[-64:]))
 
 
 def _keys(readers: Readers, start: str, end: str) -> list[str]:

@@ -15,12 +15,17 @@ from typing import Any
 import diskcache
 
 from indexer.errors import StoreCorrupt, StoreError
-from indexer.sqlite import open_writer, translated
+from indexer.sqlite import complaint, open_writer, translated
 
 DATABASE = "cache.db"
 
-# A row of 2.8 kB fills two thirds of a page of 4096; of 8192, two fit. A value must not be cut: see `record.salvage`.
-_PAGE_BYTES = 8192
+# Of rows of 2.8 kB one would fit a page of 4 KiB, and five fit one of 16. None must be cut: see `record.salvage`.
+_PAGE_BYTES = 16_384
+
+# A larger database is not looked through at the start: values have checks of their own, and `FeatureReader.check` comes
+# later.
+_SMALL_BYTES = 64 << 20
+_CHECK_S = 2.0
 
 _SETTINGS = {
     "statistics": 0,
@@ -77,6 +82,7 @@ def open_cache(folder: Path) -> Any:
     path = folder / DATABASE
     with translated(path):
         with closing(open_writer(path, page_bytes=_PAGE_BYTES)) as con:
+            _check_if_small(con, path)
             con.execute("CREATE TABLE IF NOT EXISTS Settings (key TEXT NOT NULL UNIQUE, value)")
             con.execute("DELETE FROM Settings WHERE key NOT IN ('count', 'size')")
         try:
@@ -85,3 +91,10 @@ def open_cache(folder: Path) -> Any:
             raise
         except (ValueError, TypeError, AttributeError, AssertionError) as error:
             raise StoreCorrupt(f"{path} is damaged: {error}") from error
+
+
+def _check_if_small(con: sqlite3.Connection, path: Path) -> None:
+    if path.stat().st_size <= _SMALL_BYTES:
+        found = complaint(con, thorough=True, budget_s=_CHECK_S)
+        if found is not None:
+            raise StoreCorrupt(f"{path} is damaged: {found}")

@@ -41,13 +41,13 @@ class Salvaged:
     value: bytes
 
 
-def pack(fingerprint: str, hash: ContentHash, stored: StoredFeature) -> bytes:
-    """The bytes to keep."""
+def pack(fingerprint: bytes, hash: ContentHash, stored: StoredFeature) -> bytes:
+    """The bytes to keep; the fingerprint is 8 bytes."""
     info = stored.info
     header = _HEADER.pack(
         0,
         _MAGIC,
-        bytes.fromhex(fingerprint),
+        fingerprint,
         hash,
         info.width_px,
         info.height_px,

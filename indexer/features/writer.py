@@ -16,7 +16,7 @@ import diskcache
 from indexer.errors import Stopped, StoreCorrupt, StoreFull
 from indexer.features.rawdisk import DATABASE, open_cache
 from indexer.features.record import LONGEST_BYTES, Salvaged, salvage
-from indexer.sqlite import in_our_words, set_aside
+from indexer.sqlite import in_our_words, rename_database, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +43,17 @@ class CacheWriter:
     Args:
         folder: Where the database is.
         clock: Seconds since the epoch.
-        on_mended: Called, on the thread, when another database has come into the place of the damaged one.
+        on_opened: Called, on the thread, when a database was opened, perhaps in the place of a damaged one.
 
     Attributes:
         notices: What a person should know, one line each.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float], on_mended: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float], on_opened: Callable[[], None]) -> None:
         self._folder = folder
         self._path = folder / DATABASE
         self._clock = clock
-        self._on_mended = on_mended
+        self._on_opened = on_opened
         self._cache: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="features")
         self.notices: list[str] = []
@@ -115,19 +115,23 @@ class CacheWriter:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Failures in our words; the connection is left without a transaction."""
+        """Failures in our words; the connection is left without a transaction.
+
+        It stays open: closing the last connection removes the log, and on a full disk no reader could make another.
+        """
         try:
             yield
         except (sqlite3.Error, diskcache.Timeout) as error:
             with suppress(sqlite3.Error):
-                self._cache.close()
+                if self._cache._con.in_transaction:  # noqa: SLF001
+                    self._cache._con.execute("ROLLBACK")  # noqa: SLF001
             if isinstance(error, sqlite3.Error):
                 raise in_our_words(error, self._path) from error
             raise StoreFull(f"{self._path} cannot be written: no transaction could begin") from error
 
     def _open(self) -> None:
         try:
-            self._cache = open_cache(self._folder)
+            self._begin()
         except StoreCorrupt as error:
             self._mend(error)
         for unfinished in self._folder.glob(f"{DATABASE}.salvaging-*Z*"):
@@ -138,9 +142,12 @@ class CacheWriter:
         self._shut()
         aside = set_aside(self._path, self._clock(), "salvaging")
         logger.warning("%s; it is set aside and searched for whole features", why)
-        self._cache = open_cache(self._folder)
-        self._on_mended()
+        self._begin()
         self._salvage_all(aside)
+
+    def _begin(self) -> None:
+        self._cache = open_cache(self._folder)
+        self._on_opened()
 
     def _salvage_all(self, aside: Path) -> None:
         """Save what is whole; the name says `salvaging` until that is done, for a start that was cut off."""
@@ -152,11 +159,7 @@ class CacheWriter:
         except StoreFull as error:
             logger.warning("%s is searched again at the next start: %s", aside, error)
             return
-        final = aside.with_name(aside.name.replace(".salvaging-", ".corrupt-"))
-        for suffix in ("-shm", "-wal", ""):
-            source = aside.with_name(aside.name + suffix)
-            if source.exists():
-                source.rename(final.with_name(final.name + suffix))
+        final = rename_database(aside, aside.name.replace(".salvaging-", ".corrupt-"))
         n_saved = len(self._cache) - n_before
         notice = f"the feature cache was damaged and lies now at {final}; {n_saved} features were saved from it"
         self.notices.append(notice)

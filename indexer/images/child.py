@@ -103,10 +103,10 @@ class _Nursery:
         self._children.add(pid)
         return {"pid": pid}
 
-    def _end(self, pid: int) -> int:
-        """Kill and reap; the wait status says how it really ended if it was dead already."""
+    def _end(self, pid: int) -> int | None:
+        """Kill and reap; the wait status says how it really ended if it was dead already. None: not ours."""
         if pid not in self._children:
-            return 0
+            return None
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         self._children.remove(pid)

@@ -73,6 +73,11 @@ class JobQueue:
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def n_idle(self) -> int:
+        """Takers that wait for work."""
+        return self._n_idle
+
     def put(self, job: Job) -> None:
         """Queue a job; blocks while the bulk line is full.
 

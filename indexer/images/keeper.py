@@ -175,19 +175,19 @@ class Keeper(threading.Thread):
         ending = self._drop()
         if self._jobs.closed:
             self._waiting.appendleft(job)
-        elif certain or child.n_served == 0 or job.retried:
+        elif certain or job.retried or (child.n_served == 0 and ending):
             logger.warning("picture refused, its decoder was lost: %s: %s (%s)", reason, detail, ending)
             job.refuse(reason, f"{detail} ({ending})" if reason is Reason.DECODER_CRASHED else detail)
         else:
             job.retried = True
             self._waiting.appendleft(job)
 
-    def _drop(self) -> str:
-        """End the child; what it still had waits for the next one. Says how it ended."""
+    def _drop(self) -> str | None:
+        """End the child; what it still had waits for the next one. Says how it ended, if that is known."""
         self._waiting.extendleft(job for job, _ in reversed(self._sent))
         self._sent.clear()
         child, self._child = self._child, None
-        return self._nursery.end(child) if child else ""
+        return self._nursery.end(child) if child else None
 
     def _fail_all(self, error: Exception) -> None:
         self._drop()

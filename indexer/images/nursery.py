@@ -54,6 +54,10 @@ class Child:
             os.close(slot)
 
 
+class _Lost(Exception):
+    """The nursery was killed by someone, or by the kernel for want of memory. Its children went with it."""
+
+
 class Nursery:
     """Starts at once and in the background; `fork` waits until it is ready. Started anew when it was lost.
 
@@ -74,28 +78,27 @@ class Nursery:
             CapacityError: It could not be had.
             Stopped: The nursery is closed.
         """
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        slots: list[int] = []
         try:
-            with far:
-                slots.extend(os.memfd_create(f"picture-{i}", os.MFD_CLOEXEC) for i in range(N_SLOTS))
-                reply = self._ask({"fork": True}, [far.fileno(), *slots])
-            child = Child(reply["pid"], near, tuple(slots))
-        except BaseException:
-            near.close()
-            for slot in slots:
-                os.close(slot)
-            raise
-        self._greet(child)
-        return child
+            return self._fork()
+        except _Lost:
+            pass
+        try:
+            return self._fork()
+        except _Lost as e:
+            raise CapacityError("decode workers cannot be started: their process ends at once") from e
 
-    def end(self, child: Child) -> str:
-        """Kill, reap and forget a child; says how it ended, for people."""
+    def end(self, child: Child) -> str | None:
+        """Kill, reap and forget a child; says how it ended, for people. None: it went with its nursery."""
         child.close()
+        return self._bury(child.pid)
+
+    def _bury(self, pid: int) -> str | None:
         try:
-            status = self._ask({"end": child.pid})["status"]
-        except (CapacityError, Stopped):
-            return "its nursery is gone"
+            status = self._ask({"end": pid})["status"]
+        except (_Lost, CapacityError, Stopped):
+            return None
+        if status is None:
+            return None
         code = os.waitstatus_to_exitcode(status)
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
@@ -137,24 +140,39 @@ class Nursery:
             self._process.kill()
             self._process.wait()
 
+    def _fork(self) -> Child:
+        with contextlib.ExitStack() as undo:
+            try:
+                near, far = (
+                    undo.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                )
+                slots = []
+                for i in range(N_SLOTS):
+                    slots.append(os.memfd_create(f"picture-{i}", os.MFD_CLOEXEC))
+                    undo.callback(os.close, slots[-1])
+            except OSError as e:
+                raise CapacityError(f"decode workers cannot be started: {e.strerror}") from e
+            child = Child(self._ask({"fork": True}, [far.fileno(), *slots])["pid"], near, tuple(slots))
+            far.close()
+            self._greet(child)
+            undo.pop_all()
+        return child
+
     def _ask(self, question: dict[str, Any], fds: list[int] | None = None) -> dict[str, Any]:
+        """Raises `_Lost` when the nursery is gone; it has been started anew then, without its children."""
         with self._lock:
             if self._closed:
                 raise Stopped("the decoder is closed")
             try:
                 return self._exchange(question, fds or [])
-            except (OSError, EOFError):
-                # Lost: killed by someone, or by the kernel for memory. Its children went with it.
+            except (OSError, EOFError) as e:
                 if self._closed:
                     raise Stopped("the decoder is closed") from None
                 self._reap()
                 self._start()
-            if self._closed:
-                self._process.kill()
-            try:
-                return self._exchange(question, fds or [])
-            except (OSError, EOFError) as e:
-                raise CapacityError("decode workers cannot be started: their process ends at once") from e
+                if self._closed:
+                    self._process.kill()
+                raise _Lost from e
 
     def _exchange(self, question: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         if not self._ready:
@@ -178,6 +196,9 @@ class Nursery:
             heard = child.jobs.recv(MESSAGE_BYTES)
         except OSError:
             heard = b""
-        if heard != HELLO:
-            ending = self.end(child)
-            raise CapacityError(f"a decode worker ended at its start: {ending}; check memory and process limits")
+        if heard == HELLO:
+            return
+        ending = self._bury(child.pid)
+        if ending is None:
+            raise _Lost
+        raise CapacityError(f"a decode worker ended at its start: {ending}; check memory and process limits")

@@ -48,7 +48,7 @@ def norm_bound(rows: Features) -> float:
 def residual_bound(rows: Features) -> float:
     """The largest |x - x'| of rows x (n, d), where x' is what the product sees of x."""
     bits = np.empty(rows.shape, np.int16)
-    seen = _bfloat16(rows, bits).float().mul_(2.0**_SHIFT)
+    seen = bfloat16(rows, bits).float().mul_(2.0**_SHIFT)
     seen[seen.abs() < _SMALLEST] = 0
     return float(torch.linalg.vector_norm(_wide(rows).sub_(seen), dim=1).max()) * (1 + 1e-5)
 
@@ -125,7 +125,7 @@ class Sieve:
 
     def _factor(self, rows: Features) -> torch.Tensor:
         if self._batch.half:
-            return _bfloat16(rows, self._bits[: len(rows)])
+            return bfloat16(rows, self._bits[: len(rows)])
         return torch.from_numpy(self._bits[: len(rows)]).copy_(torch.from_numpy(rows))
 
     def _keep(self, queries: NDArray[np.int64], numbers: NDArray[np.int64], approximate: Matrix) -> None:
@@ -148,7 +148,8 @@ class Sieve:
         return queries[kept], numbers[kept], approximate[kept]
 
 
-def _bfloat16(rows: Features, bits: NDArray[np.int16]) -> torch.Tensor:
+def bfloat16(rows: Features, bits: NDArray[np.int16]) -> torch.Tensor:
+    """Rows (n, d) as BFloat16, 2**112 times too small, in the memory of `bits` (n, d)."""
     np.add(rows.view(np.int16), np.int16(4), out=bits)  # rounds half away from zero: the sign stands apart
     np.right_shift(bits, np.int16(3), out=bits)
     np.bitwise_and(bits, np.int16(-0x7001), out=bits)  # the shift has copied the sign into the exponent

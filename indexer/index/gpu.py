@@ -78,7 +78,7 @@ class TorchIndex:
         for start in range(0, len(ids), _HOLD_ROWS):
             part = slice(start, start + _HOLD_ROWS)
             with self._lock, _device_errors():
-                values = torch.tensor(rows[part], device=self._device)
+                values = torch.tensor(np.ascontiguousarray(rows[part]), device=self._device)
                 at, n = self._register.places(ids[part])
                 self._blocks.reserve(n)
                 self._blocks.put(at, values)

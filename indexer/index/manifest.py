@@ -59,7 +59,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         facts = {"format": FORMAT, "n_rows": self.n_rows, "size_bytes": self.size_bytes, **asdict(self)}
-        return json.dumps({**facts, "digest": _digest_of(facts)}, indent=1).encode()
+        return json.dumps({**facts, "digest": manifest_digest(facts)}, indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
@@ -67,7 +67,7 @@ class Manifest:
         try:
             facts = json.loads(data)
             digest = facts.pop("digest")
-            if digest != _digest_of(facts):
+            if digest != manifest_digest(facts):
                 raise StoreCorrupt("the manifest fails its check")
             if facts["format"] > FORMAT:
                 raise StoreTooNew(f"format {facts['format']} is newer than {FORMAT}")
@@ -86,6 +86,7 @@ def chunk_digest(fingerprint: str, generation: int, number: int, *parts: Any) ->
     return check.hexdigest()
 
 
-def _digest_of(facts: dict[str, Any]) -> str:
+def manifest_digest(facts: dict[str, Any]) -> str:
+    """Checksum of a manifest's content, whatever its spacing."""
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()

@@ -16,11 +16,11 @@ _SIZES: tuple[Size, ...] = ("small", "medium", "large")
 _TEXTURES: tuple[Texture, ...] = ("striped", "dotted", "checkered")
 #: By (number of things in the picture, size): radius as a fraction of the picture's side.
 _RADII: dict[int, dict[Size, float]] = {
-    1: {"small": 0.10, "medium": 0.17, "large": 0.29},
-    2: {"small": 0.08, "medium": 0.135, "large": 0.21},
-    3: {"small": 0.07, "medium": 0.11, "large": 0.16},
-    4: {"small": 0.065, "medium": 0.10, "large": 0.14},
-    5: {"small": 0.06, "medium": 0.09, "large": 0.12},
+    1: {"small": 0.12, "medium": 0.19, "large": 0.30},
+    2: {"small": 0.10, "medium": 0.15, "large": 0.21},
+    3: {"small": 0.09, "medium": 0.125, "large": 0.17},
+    4: {"small": 0.08, "medium": 0.11, "large": 0.15},
+    5: {"small": 0.075, "medium": 0.10, "large": 0.13},
 }
 _LINES = ("row", "column")
 #: So many in a row or a column leave no room for different sizes.
@@ -65,7 +65,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
     size = _random_size(rng, count, position)
     radius = _RADII[count][size]
     if position in _LINES:
-        radius = min(radius, 0.42 / count)
+        radius = min(radius, 0.39 / count)
     thing = Thing(shape, colour, count, size, _random_texture(rng, radius), position, radius)
     return Scene((thing,), background)
 

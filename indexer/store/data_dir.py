@@ -13,8 +13,13 @@ from pathlib import Path
 
 from indexer.errors import StoreError, StoreFull, StoreLocked
 
-# SQLite's write-ahead log needs shared memory, which network file systems do not give. Type names as the kernel lists them.
+# SQLite's write-ahead log needs shared memory, which network file systems do not give. Names as the kernel lists them.
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "ncpfs"})
+
+_CONTENT_BYTES = 512
+
+# Whoever asks for the holder takes the lock for an instant. Such an instant must not keep a server from starting.
+_TRIES, _TRY_AGAIN_S = 20, 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +60,9 @@ class DataDir:
         self._make()
         descriptor = self._open_lock()
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._locked() from None
+            self._take(descriptor)
             self._descriptor = descriptor
-            self._write({"pid": os.getpid(), "started": time.time(), "url": None})
+            self._write(None)
             yield
             os.ftruncate(descriptor, 0)
         finally:
@@ -69,10 +71,13 @@ class DataDir:
 
     def publish(self, url: str) -> None:
         """Tell other commands where the API listens. Only while this object holds the lock."""
-        self._write({"pid": os.getpid(), "started": time.time(), "url": url})
+        self._write(url)
 
     def holder(self) -> Holder | None:
-        """Who holds the lock now; None when nobody does, whatever an earlier holder left in the file."""
+        """Who holds the lock now; None when nobody does, whatever an earlier holder left in the file.
+
+        The pid is 0 when the holder has only just come, or is no process that can be seen from here (in a container).
+        """
         try:
             descriptor = os.open(self._lock_file, os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -91,6 +96,9 @@ class DataDir:
         try:
             for folder in (self.path, self.features, self.index):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync(self.path)
+            with contextlib.suppress(PermissionError):  # the folder above may be one that only can be passed through
+                _sync(self.path.parent)
         except OSError as e:
             raise StoreFull(f"store.dir: {self.path} cannot be made: {e.strerror}; name another folder") from e
         kind = _file_system(self.path)
@@ -104,26 +112,64 @@ class DataDir:
         try:
             return os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as e:
-            raise StoreFull(f"store.dir: {self._lock_file} cannot be written: {e.strerror}; mend its permissions") from e
+            raise StoreFull(
+                f"store.dir: {self._lock_file} cannot be written: {e.strerror}; mend its permissions"
+            ) from e
 
-    def _locked(self) -> StoreLocked:
-        holder = self.holder()
-        pid = holder.pid if holder else None
+    def _take(self, descriptor: int) -> None:
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                holder = self.holder()
+            if holder is not None:
+                raise self._locked(holder.pid)
+            time.sleep(_TRY_AGAIN_S)  # it was no holder, but someone who looked for one
+        raise self._locked(0)
+
+    def _locked(self, pid: int) -> StoreLocked:
         who = f"process {pid}" if pid else "another process"
-        return StoreLocked(f"store.dir: {self.path} is in use by {who}; stop it (indexer stop) or name another folder", pid)
+        return StoreLocked(
+            f"store.dir: {self.path} is in use by {who}; stop it (indexer stop) or name another folder", pid or None
+        )
 
-    def _write(self, content: dict[str, object]) -> None:
+    def _write(self, url: str | None) -> None:
         assert self._descriptor is not None, "only the holder writes"
-        data = json.dumps(content).encode()
-        os.pwrite(self._descriptor, data.ljust(256), 0)  # one write of a fixed length: never half of two contents
+        pid = os.getpid()
+        content = {"pid": pid, "born": _born(pid), "started": time.time(), "url": url}
+        # One write of a fixed length: never half of two contents.
+        os.pwrite(self._descriptor, json.dumps(content).encode().ljust(_CONTENT_BYTES), 0)
 
 
-def _read_holder(descriptor: int) -> Holder | None:
+def _read_holder(descriptor: int) -> Holder:
     try:
         content = json.loads(os.pread(descriptor, 4096, 0))
-        return Holder(int(content["pid"]), content.get("url"))
+        pid, born, url = int(content["pid"]), content["born"], content["url"]
     except (ValueError, KeyError, TypeError):
         return Holder(0, None)  # locked this very moment, not yet written
+    return Holder(pid if _born(pid) == born else 0, url)
+
+
+def _born(pid: int) -> int | None:
+    """When a process began, in clock ticks since the machine did; None where that cannot be known.
+
+    A number alone does not name a process: another may have taken it over, and a container has numbers of its own.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _file_system(path: Path) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from litestar import Request, post
-from litestar.di import NamedDependency
+from litestar import post
 from litestar.params import JSONBody
 
 from search_api.answers import embed_image_answer, embed_text_answer
-from search_api.bodies import read_image
+from search_api.bodies import ApiRequest, read_image
 from search_api.openapi import ImageUpload, refusals
 from search_api.queries import texts_of
+from search_api.responses import Json
 from search_api.schemas import EmbedImageAnswer, EmbedTextAnswer, EmbedTextRequest
-from search_api.service import Service
 
 
 @post(
@@ -21,21 +18,23 @@ from search_api.service import Service
     status_code=200,
     tags=["embed"],
     operation_class=ImageUpload,
-    responses=refusals(400, 413, 415, 422),
+    responses=refusals(413, 415, 422),
 )
-async def embed_image(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> EmbedImageAnswer:
+async def embed_image(request: ApiRequest) -> Json[EmbedImageAnswer]:
     """Embed a picture: its visual feature and, where the model has one, its joint embedding. Nothing is stored."""
-    data = await read_image(request, service.settings.max_body_bytes)
+    service = request.service
+    data = await read_image(request)
     engine = service.engine
-    return await service.call(lambda: embed_image_answer(engine.embed_images([data])[0], engine.space))
+    return await service.answer(lambda: embed_image_answer(engine.embed_images([data])[0], engine.space))
 
 
-@post("/api/embed/text", status_code=200, tags=["embed"], responses=refusals(400, 413, 415, 422))
-async def embed_text(data: JSONBody[EmbedTextRequest], service: NamedDependency[Service]) -> EmbedTextAnswer:
+@post("/api/embed/text", status_code=200, tags=["embed"], responses=refusals(413, 415, 422))
+async def embed_text(request: ApiRequest, data: JSONBody[EmbedTextRequest]) -> Json[EmbedTextAnswer]:
     """Embed one text or several, in the space that they share with pictures."""
+    service = request.service
     texts = texts_of(data, service.settings)
     engine = service.engine
-    return await service.call(lambda: embed_text_answer(engine.embed_texts(texts), engine.space))
+    return await service.answer(lambda: embed_text_answer(engine.embed_texts(texts), engine.space))
 
 
 ROUTES = [embed_image, embed_text]

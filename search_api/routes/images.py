@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, Response, get
-from litestar.di import NamedDependency
+from litestar import Response, get
 from litestar.params import QueryParameter
 
 from search_api.answers import image_answer
 from search_api.assets import matches
+from search_api.bodies import ApiRequest
 from search_api.openapi import ImageIdPath, Thumbnail, refusals
 from search_api.queries import image_id
+from search_api.responses import Json
 from search_api.schemas import ImageAnswer
-from search_api.service import Service
 
 Side = Annotated[int, QueryParameter(ge=16, le=1024, description="It fits into a square of this side, pixels.")]
 
 
 @get("/api/images/{id:str}", tags=["images"], responses=refusals(404))
-async def image(id: ImageIdPath, service: NamedDependency[Service]) -> ImageAnswer:
+async def image(request: ApiRequest, id: ImageIdPath) -> Json[ImageAnswer]:
     """What is known of a picture, and every file that holds it."""
-    name = image_id(id)
-    return await service.call(lambda: image_answer(service.engine.image(name)))
+    service, name = request.service, image_id(id)
+    return await service.answer(lambda: image_answer(service.engine.image(name)))
 
 
 @get(
@@ -32,11 +32,9 @@ async def image(id: ImageIdPath, service: NamedDependency[Service]) -> ImageAnsw
     operation_class=Thumbnail,
     responses=refusals(404, 422),
 )
-async def thumbnail(
-    id: ImageIdPath, request: Request[Any, Any, Any], service: NamedDependency[Service], side: Side = 256
-) -> Response[bytes]:
+async def thumbnail(request: ApiRequest, id: ImageIdPath, side: Side = 256) -> Response[bytes]:
     """A small JPEG of a picture, upright, without metadata. An id names the same picture for ever: keep it."""
-    name = image_id(id)
+    service, name = request.service, image_id(id)
     etag = f'"{name}"'
     headers = {"etag": etag, "cache-control": "private, max-age=31536000, immutable"}
     if matches(request.headers.get("if-none-match"), etag):

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from litestar import post
-from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from search_api.answers import progress_answer
+from search_api.bodies import ApiRequest
 from search_api.openapi import refusals
+from search_api.responses import Json
 from search_api.schemas import AcceptedAnswer, ProgressAnswer, RebuildRequest, RescanRequest
-from search_api.service import Service
 
 
-@post("/api/index/rescan", status_code=202, tags=["index"], responses=refusals(400, 413, 415, 422))
-async def rescan(service: NamedDependency[Service], data: JSONBody[RescanRequest | None] = None) -> AcceptedAnswer:
+@post("/api/index/rescan", status_code=202, tags=["index"], responses=refusals(413, 415, 422))
+async def rescan(request: ApiRequest, data: JSONBody[RescanRequest | None] = None) -> Json[AcceptedAnswer]:
     """Compare the watched folders with what is known, now."""
+    service = request.service
     confirm_gone = data is not None and data.confirm_gone
     await service.call(lambda: service.engine.rescan(confirm_gone=confirm_gone))
-    return AcceptedAnswer("accepted")
+    return Json(AcceptedAnswer("accepted"))
 
 
-@post("/api/index/rebuild", status_code=202, tags=["index"], responses=refusals(400, 413, 415, 422))
-async def rebuild(service: NamedDependency[Service], data: JSONBody[RebuildRequest | None] = None) -> ProgressAnswer:
+@post("/api/index/rebuild", status_code=202, tags=["index"], responses=refusals(413, 415, 422))
+async def rebuild(request: ApiRequest, data: JSONBody[RebuildRequest | None] = None) -> Json[ProgressAnswer]:
     """Make the index anew from what is stored; `/api/stats` shows how far it is. One that runs already is joined."""
+    service = request.service
     reencode = data is not None and data.reencode
-    return await service.call(lambda: progress_answer(service.engine.rebuild(reencode=reencode)))
+    return await service.answer(lambda: progress_answer(service.engine.rebuild(reencode=reencode)))
 
 
 ROUTES = [rescan, rebuild]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, get, post
-from litestar.di import NamedDependency
+from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
 from indexer.types import IdQuery, ImageQuery, Query
 from search_api.answers import search_answer
-from search_api.bodies import read_image
+from search_api.bodies import ApiRequest, read_image
 from search_api.openapi import ImageIdPath, ImageUpload, refusals
 from search_api.queries import image_id, limited, query_of
+from search_api.responses import Json
 from search_api.schemas import SearchAnswer, SearchRequest
 from search_api.service import Service
 from search_api.settings import MAX_LIMIT, MAX_OFFSET
@@ -21,15 +21,16 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many 
 Offset = Annotated[int, QueryParameter(ge=0, le=MAX_OFFSET, description="How many hits to skip.")]
 
 
-@post("/api/search", status_code=200, tags=["search"], responses=refusals(400, 404, 413, 415, 422))
-async def search(data: JSONBody[SearchRequest], service: NamedDependency[Service]) -> SearchAnswer:
+@post("/api/search", status_code=200, tags=["search"], responses=refusals(404, 413, 415, 422))
+async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[SearchAnswer]:
     """Find pictures by exactly one of: words, a picture, the id of an indexed picture, a vector."""
+    service = request.service
     limit = limited(data.limit, service.settings)
 
     def work() -> SearchAnswer:
         return _ask(service, query_of(data, service.engine.dims, service.settings), limit, data.offset)
 
-    return await service.call(work)
+    return await service.answer(work)
 
 
 @post(
@@ -37,25 +38,23 @@ async def search(data: JSONBody[SearchRequest], service: NamedDependency[Service
     status_code=200,
     tags=["search"],
     operation_class=ImageUpload,
-    responses=refusals(400, 413, 415, 422),
+    responses=refusals(413, 415, 422),
 )
-async def search_image(
-    request: Request[Any, Any, Any], service: NamedDependency[Service], limit: Limit = 20, offset: Offset = 0
-) -> SearchAnswer:
+async def search_image(request: ApiRequest, limit: Limit = 20, offset: Offset = 0) -> Json[SearchAnswer]:
     """Find pictures like the one that is sent."""
+    service = request.service
     most = limited(limit, service.settings)
-    data = await read_image(request, service.settings.max_body_bytes)
-    return await service.call(lambda: _ask(service, ImageQuery(data), most, offset))
+    data = await read_image(request)
+    return await service.answer(lambda: _ask(service, ImageQuery(data), most, offset))
 
 
 @get("/api/images/{id:str}/similar", tags=["search"], responses=refusals(404, 422))
-async def similar(
-    id: ImageIdPath, service: NamedDependency[Service], limit: Limit = 20, offset: Offset = 0
-) -> SearchAnswer:
+async def similar(request: ApiRequest, id: ImageIdPath, limit: Limit = 20, offset: Offset = 0) -> Json[SearchAnswer]:
     """Find pictures like one that is indexed; nothing is encoded."""
+    service = request.service
     query = IdQuery(image_id(id))
     most = limited(limit, service.settings)
-    return await service.call(lambda: _ask(service, query, most, offset))
+    return await service.answer(lambda: _ask(service, query, most, offset))
 
 
 def _ask(service: Service, query: Query, limit: int, offset: int) -> SearchAnswer:

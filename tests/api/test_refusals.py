@@ -288,7 +288,7 @@ def test_more_calls_than_may_wait_are_told_to_come_back(engine: FakeEngine) -> N
         threads[0].start()
         assert engine.entered.acquire(timeout=10)
         threads[1].start()
-        assert eventually(lambda: http.app.state.service._n_calls == 2)
+        assert eventually(lambda: http.app.state.service.workers.n_calls == 2)
         assert_problem(http.get("/api/stats"), 503)
         engine.hold.set()
         for thread in threads:

@@ -170,15 +170,34 @@ def test_headers_without_end_are_431(serve: Serve, connect: Connect) -> None:
     assert until_closed(connection).startswith(b"HTTP/1.1 431 ")
 
 
-def test_more_connections_than_allowed_are_turned_away(serve: Serve, connect: Connect) -> None:
-    server = serve(max_connections=2)
+def test_who_has_kept_the_server_waiting_longest_makes_room(serve: Serve, connect: Connect) -> None:
+    server = serve(max_connections=3)
+    stalled = connect(server)
+    stalled.sendall(STALLED_HEADER)
     kept = [connect(server) for _ in range(2)]
     for connection in kept:
         connection.sendall(LIVE)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
-    assert until_closed(connect(server)).startswith(b"HTTP/1.1 503 ")
-    kept[0].sendall(LIVE)
-    assert kept[0].recv(65_536).startswith(b"HTTP/1.1 200 ")
+    with Client(server.url) as client:
+        assert client.live().status == "ok"
+        assert until_closed(stalled) == b""
+        kept[0].sendall(LIVE)
+        assert kept[0].recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_waits_for_the_server_is_not_sent_away_for_a_newcomer(engine: FakeEngine, connect: Connect) -> None:
+    engine.hold.clear()
+    body = b'{"text":"a"}'
+    head = b"POST /api/search HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: 12\r\n\r\n"
+    with running(engine, ApiSettings(max_connections=2)) as server:
+        asking = [connect(server) for _ in range(2)]
+        for connection in asking:
+            connection.sendall(head + body)
+            assert engine.entered.acquire(timeout=10)
+        assert until_closed(connect(server)).startswith(b"HTTP/1.1 503 ")
+        engine.hold.set()
+        for connection in asking:
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_slow_clients_keep_nobody_waiting(serve: Serve, connect: Connect) -> None:

@@ -101,7 +101,7 @@ def test_no_room_for_a_first_start_is_said(tmp_path: Path) -> None:
 
 
 def test_a_store_in_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(StoreFull, match="cannot be written"):
+    with pytest.raises(StoreFull, match="cannot be opened"):
         SqliteCatalogue.open(tmp_path / "nowhere" / "catalogue.db")
 
 

@@ -223,14 +223,26 @@ def test_what_cannot_be_embedded_fails(run: Run, asked: FakeEngine, arguments: l
 # ---------------------------------------------------------------- status and gpu
 
 
+def facts(text: str) -> dict[str, str]:
+    return dict(line.split("\t", 1) for line in text.splitlines())
+
+
 def test_status_tells_counts_and_notices(run: Run, asked: FakeEngine) -> None:
     outcome = run("status")
-    facts = dict(line.split("\t", 1) for line in outcome.out.splitlines())
-    assert facts["files"] == "6"
-    assert facts["pending"] == "2, the oldest for 0.5 s"
-    assert facts["errors"] == "3 (3 corrupt); see --errors"
-    assert facts["watching"] == "/pictures: events"
+    told = facts(outcome.out)
+    assert told["files"] == "6"
+    assert told["indexed"] == "5 pictures"
+    assert told["errors"] == "3 (3 corrupt); see --errors"
     assert outcome.err == "note: All is well.\n"
+
+
+def test_a_servers_status_tells_its_pace_as_well(run: Run, asked: FakeEngine) -> None:
+    told = facts(run("status").out)
+    if "server at" in told["answered by"]:
+        assert told["pending"] == "2, the oldest for 0.5 s"
+        assert told["watching"] == "/pictures: events"
+    else:
+        assert "pending" not in told
 
 
 def test_status_as_json_counts_what_people_ask_for(run: Run, asked: FakeEngine) -> None:

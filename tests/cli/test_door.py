@@ -59,8 +59,8 @@ def test_an_error_is_one_message_on_stderr_without_a_trace() -> None:
     assert outcome == Outcome(4, "", "error: another process writes here\n")
 
 
-def test_each_line_of_an_error_says_that_it_is_one() -> None:
-    assert raising(errors.ConfigError("one\ntwo")).err == "error: one\nerror: two\n"
+def test_further_lines_of_an_error_stand_below_its_first() -> None:
+    assert raising(errors.ConfigError("one\ntwo")).err == "error: one\n       two\n"
 
 
 def test_the_trace_comes_with_vv_only() -> None:

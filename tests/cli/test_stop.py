@@ -41,14 +41,40 @@ def deaf() -> Iterator[subprocess.Popen[bytes]]:
     process.communicate()
 
 
+def hold_by(process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, *first: Holder) -> None:
+    """The store is held by this process as long as it lives; `first` is seen before that."""
+    looks = iter(first)
+
+    def holder(config: object) -> Holder | None:
+        return next(looks, Holder(process.pid, None) if process.poll() is None else None)
+
+    monkeypatch.setattr(engine_package, "running_server", holder)
+
+
 def test_the_holder_is_asked_to_stop_and_waited_for(
     run: Run, monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes]
 ) -> None:
-    monkeypatch.setattr(engine_package, "running_server", lambda config: Holder(sleeper.pid, None))
+    hold_by(sleeper, monkeypatch)
     outcome = run("stop")
     assert (outcome.code, outcome.out) == (0, "")
     assert f"stopped process {sleeper.pid}" in outcome.err
     assert sleeper.wait(5) == -15
+
+
+def test_a_holder_that_has_not_told_its_number_yet_is_waited_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes]
+) -> None:
+    hold_by(sleeper, monkeypatch, Holder(0, None), Holder(0, None))
+    assert run("stop").code == 0
+    assert sleeper.wait(5) == -15
+
+
+def test_a_holder_that_never_tells_its_number_is_left_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verb, "NAMED_AFTER_S", 0.01)
+    monkeypatch.setattr(engine_package, "running_server", lambda config: Holder(0, None))
+    outcome = run("stop")
+    assert outcome.code == 4
+    assert "by hand" in outcome.err
 
 
 def test_without_a_server_there_is_nothing_to_stop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +107,13 @@ def test_a_stop_that_takes_too_long_fails_and_says_how_to_go_on(
 def test_a_process_that_took_the_number_over_is_left_alone(sleeper: subprocess.Popen[bytes]) -> None:
     assert verb.end_process(sleeper.pid, lambda: False, timeout_s=5)
     assert sleeper.poll() is None
+
+
+def test_a_store_that_is_free_is_enough(deaf: subprocess.Popen[bytes]) -> None:
+    """A process may take its time to end after it has given the store back."""
+    held = iter([True, True, False])
+    assert verb.end_process(deaf.pid, lambda: next(held), timeout_s=5)
+    assert deaf.poll() is None
 
 
 def test_a_process_that_is_gone_is_stopped() -> None:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from indexer.errors import ImageRefused
 from indexer.images.decode import decode, thumbnail
 from indexer.images.limits import Limits
+from indexer.images.picture import refusals
 from indexer.types import ImageInfo, Reason
 
 from .drawing import LIMITS, PREPROCESS, SMALL, saved, scene, soft, turned
@@ -79,8 +80,8 @@ def test_the_first_of_several_frames_counts(format: str) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "format"),
-    [("L", "JPEG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("P", "BMP"), ("LA", "PNG"), ("RGBA", "PNG"),
-     ("RGBA", "WEBP"), ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("YCbCr", "JPEG"), ("YCbCr", "TIFF")],
+    [("L", "JPEG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("P", "BMP"), ("LA", "PNG"),
+     ("RGBA", "PNG"), ("RGBA", "WEBP"), ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("YCbCr", "JPEG"), ("YCbCr", "TIFF")],
 )  # fmt: skip
 def test_every_mode_shows_its_colour(mode: str, format: str) -> None:
     grey = mode in ("L", "LA", "1")
@@ -212,6 +213,27 @@ def test_a_broken_exif_block_costs_nothing(format: str) -> None:
 def test_an_orientation_that_does_not_exist_is_none(orientation: int) -> None:
     info = decode(turned(scene(60, 40), "JPEG", orientation), SMALL, LIMITS).info
     assert (info.width_px, info.height_px) == (60, 40)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), Reason.DECODER_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), Reason.DECODER_MEMORY),
+        (OSError("out of memory when reading image file"), Reason.DECODER_MEMORY),
+        (Image.DecompressionBombError("too big"), Reason.TOO_MANY_PIXELS),
+        (Image.DecompressionBombWarning("too big"), Reason.TOO_MANY_PIXELS),
+        (SyntaxError("not a PNG file"), Reason.CORRUPT),
+        (NotImplementedError(), Reason.CORRUPT),
+        (struct.error("unpack requires"), Reason.CORRUPT),
+        (ImageRefused(Reason.UNSUPPORTED, "as it was"), Reason.UNSUPPORTED),
+    ],
+)
+def test_whatever_a_library_raises_becomes_a_refusal_with_a_detail(error: Exception, reason: Reason) -> None:
+    with pytest.raises(ImageRefused) as refused, refusals("png"):
+        raise error
+    assert refused.value.reason is reason
+    assert refused.value.detail
 
 
 # ---------------------------------------------------------------- thumbnails

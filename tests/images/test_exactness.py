@@ -83,7 +83,11 @@ def test_any_size_is_within_a_level_of_the_transform(size: tuple[int, int], resi
 
 
 @settings(max_examples=25, deadline=None)
-@given(size=st.tuples(st.integers(200, 1500), st.integers(200, 1500)), quality=st.integers(30, 97), sampling=st.integers(0, 2))
+@given(
+    size=st.tuples(st.integers(200, 1500), st.integers(200, 1500)),
+    quality=st.integers(30, 97),
+    sampling=st.integers(0, 2),
+)
 def test_jpegs_of_any_subsampling_are_within_a_level(size: tuple[int, int], quality: int, sampling: int) -> None:
     assert_exact(saved(scene(*size), "JPEG", quality=quality, subsampling=sampling), PREPROCESS)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from .drawing import SMALL
 
 POISON = "tests.images.poison"
 WAIT_S = 60
+LIMITS = Limits(1_000_000, 1 << 20)
 Pool = Callable[..., DecodePool]
 
 
@@ -34,7 +36,7 @@ def pool() -> Iterator[Pool]:
     """Opens pools of poisonable children, and closes them."""
     opened: list[DecodePool] = []
 
-    def open_pool(n_workers: int = 1, limits: Limits = Limits(1_000_000, 1 << 20), **options: Any) -> DecodePool:
+    def open_pool(n_workers: int = 1, limits: Limits = LIMITS, **options: Any) -> DecodePool:
         options = {"handler": POISON, "timeout_s": 30.0} | options
         opened.append(DecodePool(SMALL, limits, n_workers=n_workers, **options))
         return opened[-1]
@@ -42,6 +44,14 @@ def pool() -> Iterator[Pool]:
     yield open_pool
     for each in opened:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def one() -> Iterator[DecodePool]:
+    """One child, for tests that ask for nothing special; it may be replaced at any time."""
+    opened = DecodePool(SMALL, LIMITS, n_workers=1, timeout_s=30.0, handler=POISON)
+    yield opened
+    opened.close()
 
 
 def reason_of(future: Future[Any]) -> Reason:
@@ -57,7 +67,7 @@ def pid_of(future: Future[Any]) -> int:
 
 
 def wait_gone(pid: int) -> None:
-    """Until the process has ended (and, if it is nobody's any more, was reaped)."""
+    """Until the process has ended."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -66,6 +76,18 @@ def wait_gone(pid: int) -> None:
         assert select.select([handle], [], [], WAIT_S)[0], f"process {pid} lives on"
     finally:
         os.close(handle)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """For what nobody announces: that a child has come up."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
+
+
+def both_idle(opened: DecodePool) -> bool:
+    return opened._jobs.n_idle == 2
 
 
 class Gate:
@@ -86,13 +108,12 @@ class Gate:
 # ---------------------------------------------------------------- the ordinary case
 
 
-def test_pixels_and_measures_come_back(pool: Pool) -> None:
-    opened = pool()
-    decoded = opened.decode(b"picture\x07").result(WAIT_S)
+def test_pixels_and_measures_come_back(one: DecodePool) -> None:
+    decoded = one.decode(b"picture\x07").result(WAIT_S)
     np.testing.assert_array_equal(decoded.pixels, np.full((32, 32, 3), 7, np.uint8))
     assert decoded.info.format == "png"
     assert decoded.info.height_px == decoded.info.size_bytes == len(b"picture\x07")
-    assert opened.thumbnail(b"abc", 16).result(WAIT_S) == b"cba"
+    assert one.thumbnail(b"abc", 16).result(WAIT_S) == b"cba"
 
 
 def test_many_jobs_of_any_size_keep_their_own_results(pool: Pool) -> None:
@@ -108,6 +129,7 @@ def test_many_jobs_of_any_size_keep_their_own_results(pool: Pool) -> None:
 
 def test_both_children_work(pool: Pool, tmp_path: Path) -> None:
     opened = pool(2)
+    until(lambda: both_idle(opened))
     gate = Gate(tmp_path)
     held = opened.decode(gate.job)
     with gate.shut():
@@ -154,8 +176,8 @@ def test_a_file_over_the_limit_never_reaches_a_child(pool: Pool) -> None:
     assert opened.decode(bytes(100)).result(WAIT_S)
 
 
-def test_a_refusal_keeps_its_reason_and_detail(pool: Pool) -> None:
-    error = pool().decode(b"refuse").exception(WAIT_S)
+def test_a_refusal_keeps_its_reason_and_detail(one: DecodePool) -> None:
+    error = one.decode(b"refuse").exception(WAIT_S)
     assert isinstance(error, ImageRefused)
     assert error.reason is Reason.CORRUPT
     assert error.detail.startswith("as told xxx")
@@ -165,27 +187,25 @@ def test_a_refusal_keeps_its_reason_and_detail(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("poison", [b"abort", b"segfault", b"exit", b"lie"])
-def test_a_crash_costs_its_own_file_only(pool: Pool, poison: bytes) -> None:
-    opened = pool()
-    futures = [opened.decode(data) for data in (b"x", poison, b"y", b"z")]
+def test_a_crash_costs_its_own_file_only(one: DecodePool, poison: bytes) -> None:
+    futures = [one.decode(data) for data in (b"x", poison, b"y", b"z")]
     assert reason_of(futures[1]) is Reason.DECODER_CRASHED
     before, after = pid_of(futures[0]), pid_of(futures[2])
     assert before != after
     assert pid_of(futures[3]) == after
 
 
-def test_a_crash_tells_how_the_child_ended(pool: Pool) -> None:
+def test_a_crash_tells_how_the_child_ended(one: DecodePool) -> None:
     with pytest.raises(ImageRefused, match="SIGABRT"):
-        pool().decode(b"abort").result(WAIT_S)
+        one.decode(b"abort").result(WAIT_S)
 
 
-def test_an_unforeseen_error_is_told_and_costs_no_child(pool: Pool) -> None:
-    opened = pool()
-    future = opened.decode(b"raise")
+def test_an_unforeseen_error_is_told_and_costs_no_child(one: DecodePool) -> None:
+    future = one.decode(b"raise")
     assert reason_of(future) is Reason.DECODER_CRASHED
-    with pytest.raises(ImageRefused, match="LookupError: 'no such table'|LookupError: no such table"):
+    with pytest.raises(ImageRefused, match="LookupError: no such table"):
         future.result()
-    assert len({pid_of(opened.decode(b"x")), *opened.pids}) == 1
+    assert len({pid_of(one.decode(b"x")), *one.pids}) == 1
 
 
 @pytest.mark.parametrize("poison", [b"sleep", b"spin"])
@@ -197,9 +217,8 @@ def test_a_hang_ends_at_the_deadline_and_costs_its_own_file_only(pool: Pool, poi
 
 
 @pytest.mark.parametrize("poison", [b"allocate", b"grow"])
-def test_a_memory_bomb_costs_its_own_file_only(pool: Pool, poison: bytes) -> None:
-    opened = pool()
-    futures = [opened.decode(data) for data in (b"x", poison, b"y")]
+def test_a_memory_bomb_costs_its_own_file_only(one: DecodePool, poison: bytes) -> None:
+    futures = [one.decode(data) for data in (b"x", poison, b"y")]
     assert reason_of(futures[1]) is Reason.DECODER_MEMORY
     assert pid_of(futures[0]) != pid_of(futures[2])
 
@@ -212,17 +231,15 @@ def test_one_poison_after_another_is_survived(pool: Pool) -> None:
         assert (future.exception(WAIT_S) is None) == (order == b"x"), order
 
 
-def test_damage_left_by_an_earlier_file_is_not_blamed_on_the_next(pool: Pool) -> None:
-    opened = pool()
-    damaging, innocent = opened.decode(b"damage"), opened.decode(b"x")
+def test_damage_left_by_an_earlier_file_is_not_blamed_on_the_next(one: DecodePool) -> None:
+    damaging, innocent = one.decode(b"damage"), one.decode(b"x")
     assert pid_of(damaging) != pid_of(innocent)
 
 
-def test_thumbnails_of_poison_are_refused_too(pool: Pool) -> None:
-    opened = pool()
-    assert reason_of(opened.thumbnail(b"abort", 8)) is Reason.DECODER_CRASHED
-    assert reason_of(opened.thumbnail(b"long" * 100, 8)) is Reason.DECODER_CRASHED
-    assert opened.thumbnail(b"ab", 8).result(WAIT_S) == b"ba"
+def test_thumbnails_of_poison_are_refused_too(one: DecodePool) -> None:
+    assert reason_of(one.thumbnail(b"abort", 8)) is Reason.DECODER_CRASHED
+    assert reason_of(one.thumbnail(b"long" * 100, 8)) is Reason.DECODER_CRASHED
+    assert one.thumbnail(b"ab", 8).result(WAIT_S) == b"ba"
 
 
 # ---------------------------------------------------------------- children come and go
@@ -240,27 +257,19 @@ def test_a_child_that_has_grown_is_replaced(pool: Pool) -> None:
     assert pid_of(opened.decode(b"hoard")) != pid_of(opened.decode(b"x"))
 
 
-def test_a_child_killed_while_idle_is_replaced(pool: Pool) -> None:
-    opened = pool()
-    first = pid_of(opened.decode(b"x"))
+def test_a_child_killed_while_idle_is_replaced(one: DecodePool) -> None:
+    first = pid_of(one.decode(b"x"))
     os.kill(first, signal.SIGKILL)
-    wait_gone_or_zombie(first)
-    assert pid_of(opened.decode(b"x")) != first
+    wait_gone(first)
+    assert pid_of(one.decode(b"x")) != first
 
 
-def wait_gone_or_zombie(pid: int) -> None:
-    handle = os.pidfd_open(pid)
-    assert select.select([handle], [], [], WAIT_S)[0]
-    os.close(handle)
-
-
-def test_children_shrug_off_ctrl_c_and_sigterm(pool: Pool) -> None:
-    opened = pool()
-    pid = pid_of(opened.decode(b"x"))
+def test_children_shrug_off_ctrl_c_and_sigterm(one: DecodePool) -> None:
+    pid = pid_of(one.decode(b"x"))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(pid, number)
-        os.kill(opened._nursery._process.pid, number)
-    assert pid_of(opened.decode(b"x")) == pid
+        os.kill(one._nursery._process.pid, number)
+    assert pid_of(one.decode(b"x")) == pid
 
 
 def test_a_lost_nursery_is_replaced(pool: Pool) -> None:
@@ -273,9 +282,8 @@ def test_a_lost_nursery_is_replaced(pool: Pool) -> None:
     assert {pid_of(opened.decode(b"x")) for _ in range(4)}.isdisjoint(children)
 
 
-def test_children_are_confined(pool: Pool) -> None:
-    opened = pool()
-    pid = pid_of(opened.decode(b"x"))
+def test_children_are_confined(one: DecodePool) -> None:
+    pid = pid_of(one.decode(b"x"))
     status = Path(f"/proc/{pid}/status").read_text()
     limits = {line[:26].strip(): line[26:46].strip() for line in Path(f"/proc/{pid}/limits").read_text().splitlines()}
     assert "NoNewPrivs:\t1" in status
@@ -288,14 +296,14 @@ def test_children_are_confined(pool: Pool) -> None:
     assert len(os.listdir(f"/proc/{pid}/fd")) == 3 + 1 + 2 + 1
 
 
-def test_what_a_child_prints_goes_nowhere(pool: Pool, capfd: pytest.CaptureFixture[str]) -> None:
-    pool().decode(b"print").result(WAIT_S)
+def test_what_a_child_prints_goes_nowhere(one: DecodePool, capfd: pytest.CaptureFixture[str]) -> None:
+    one.decode(b"print").result(WAIT_S)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("handler", ["tests.images.no_such_module", "tests.images.drawing"])
 def test_a_decoder_that_cannot_start_says_so(pool: Pool, handler: str) -> None:
-    with pytest.raises(CapacityError, match="decode workers cannot be started: .*Error: "):
+    with pytest.raises(CapacityError, match=r"decode workers cannot be started: \w+Error: "):
         pool(handler=handler).decode(b"x").result(WAIT_S)
 
 
@@ -303,8 +311,9 @@ def test_a_decoder_that_cannot_start_says_so(pool: Pool, handler: str) -> None:
 
 
 def test_close_fails_what_waits_and_leaves_nothing_behind(pool: Pool, tmp_path: Path) -> None:
-    fds, segments = set(os.listdir("/proc/self/fd")), os.listdir("/dev/shm")
+    fds = set(os.listdir("/proc/self/fd"))
     opened = pool(2)
+    until(lambda: both_idle(opened))
     gates = [Gate(tmp_path, "a"), Gate(tmp_path, "b")]
     futures = [opened.decode(gate.job) for gate in gates]
     with gates[0].shut(), gates[1].shut():
@@ -319,9 +328,8 @@ def test_close_fails_what_waits_and_leaves_nothing_behind(pool: Pool, tmp_path: 
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     assert nursery.returncode is not None
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode-")]
+    assert not any(keeper.is_alive() for keeper in opened._keepers)
     assert set(os.listdir("/proc/self/fd")) == fds
-    assert os.listdir("/dev/shm") == segments
 
 
 def test_close_during_the_start_is_quick_and_clean(pool: Pool) -> None:
@@ -336,7 +344,11 @@ def test_nothing_is_taken_after_close(pool: Pool) -> None:
     opened = pool()
     opened.close()
     opened.close()
-    for call in (lambda: opened.decode(b"x"), lambda: opened.decode(b"x", urgent=True), lambda: opened.thumbnail(b"x", 8)):
+    for call in (
+        lambda: opened.decode(b"x"),
+        lambda: opened.decode(b"x", urgent=True),
+        lambda: opened.thumbnail(b"x", 8),
+    ):
         with pytest.raises(Stopped):
             call()
 
@@ -363,7 +375,7 @@ def test_no_child_outlives_a_killed_parent_or_runs_its_main(tmp_path: Path) -> N
         assert parent.stdout is not None
         assert parent.stdout.readline() == "main is run\n"
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 3
+        assert len(pids) >= 2
         parent.kill()
         for pid in pids:
             wait_gone(pid)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -86,3 +88,53 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_file_system_of_a_folder_is_known(tmp_path: Path) -> None:
     assert data_dir._file_system(tmp_path) not in ("", None)
+
+
+def test_someone_who_asks_for_the_holder_does_not_keep_a_server_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = DataDir(tmp_path)
+    with data.lock():
+        pass
+    asking = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            fcntl.flock(asking, fcntl.LOCK_UN)
+
+    monkeypatch.setattr(data_dir.time, "sleep", pause)
+    with data.lock():
+        assert DataDir(tmp_path).holder() == Holder(os.getpid(), None)
+    assert len(pauses) == 3
+    os.close(asking)
+
+
+def test_a_pid_that_names_another_process_here_is_not_told(tmp_path: Path) -> None:
+    """As a server in a container has it, or one that died and whose number was taken over."""
+    data = DataDir(tmp_path)
+    with data.lock():
+        content = json.loads((tmp_path / "lock").read_text())
+        (tmp_path / "lock").write_text(json.dumps({**content, "pid": os.getppid(), "url": "http://here"}))
+        assert DataDir(tmp_path).holder() == Holder(0, "http://here")
+        with pytest.raises(StoreLocked, match="another process") as refused, DataDir(tmp_path).lock():
+            pass
+        assert refused.value.pid is None
+
+
+def test_a_holder_that_has_not_written_yet_is_a_holder_all_the_same(tmp_path: Path) -> None:
+    with DataDir(tmp_path).lock():
+        for content in (b"", b"{", b"[]", b'{"pid": null}'):
+            (tmp_path / "lock").write_bytes(content)
+            assert DataDir(tmp_path).holder() == Holder(0, None)
+
+
+def test_a_child_does_not_inherit_the_lock(tmp_path: Path) -> None:
+    with DataDir(tmp_path).lock():
+        child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    assert DataDir(tmp_path).holder() is None
+    with DataDir(tmp_path).lock():
+        pass
+    child.communicate()

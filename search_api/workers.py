@@ -1,0 +1,86 @@
+"""Threads that wait for the engine, so that the event loop need not.
+
+`loop.run_in_executor` does the same through two futures and two locks, at two to three times the processor time; a
+request of this service costs little more than that. And these threads are daemons: an engine that never answers does
+not keep the process from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from indexer.errors import Overloaded, Stopped
+
+T = TypeVar("T")
+
+
+class _Job(NamedTuple):
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+
+
+class Workers:
+    """Up to `n_threads` threads, started as they are needed; up to `n_waiting` calls wait for one.
+
+    `call` and `close` belong to one event loop.
+    """
+
+    def __init__(self, n_threads: int, n_waiting: int) -> None:
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._n_threads = n_threads
+        self._n_most = n_threads + n_waiting
+        self._n_started = 0
+        self._closed = False
+        self.n_calls = 0
+        """Calls whose work has not ended."""
+
+    def call(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Run `work` in a thread.
+
+        Raises:
+            Overloaded: Too many calls wait already.
+            Stopped: After `close`.
+        """
+        if self._closed:
+            raise Stopped("The service is going down.")
+        if self.n_calls >= self._n_most:
+            raise Overloaded("Too many requests are waiting; try again shortly.")
+        self.n_calls += 1
+        if self.n_calls > self._n_started < self._n_threads:
+            self._n_started += 1
+            threading.Thread(target=self._run, name=f"api-{self._n_started}", daemon=True).start()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(work, future))
+        return future
+
+    def close(self) -> None:
+        """Take no more calls; each thread ends after the call that it is at."""
+        self._closed = True
+        for _ in range(self._n_started):
+            self._jobs.put(None)
+
+    def _run(self) -> None:
+        while job := self._jobs.get():
+            result, error = None, None
+            try:
+                result = job.work()
+            except BaseException as e:  # noqa: BLE001 - the caller's to handle, whatever it is
+                error = e
+            try:
+                job.future.get_loop().call_soon_threadsafe(self._ended, job.future, result, error)
+            except RuntimeError:
+                return  # the loop has closed: nobody waits any more
+            del job, result, error  # not to be kept alive until the next job comes
+
+    def _ended(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        self.n_calls -= 1
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,97 @@
+"""The OpenAPI document says what the service does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from search_api import schemas
+from search_api.errors import Problem
+
+Http = TestClient[Litestar]
+
+PROMISED = {
+    ("post", "/api/embed/image"),
+    ("post", "/api/embed/text"),
+    ("post", "/api/search"),
+    ("post", "/api/search/image"),
+    ("get", "/api/images/{id}"),
+    ("get", "/api/images/{id}/thumbnail"),
+    ("get", "/api/images/{id}/similar"),
+    ("get", "/api/stats"),
+    ("get", "/api/errors"),
+    ("get", "/api/gpu/memory"),
+    ("post", "/api/index/rescan"),
+    ("post", "/api/index/rebuild"),
+    ("get", "/health/live"),
+    ("get", "/health/ready"),
+}
+
+
+@pytest.fixture
+def document(http: Http) -> dict[str, Any]:
+    answer: dict[str, Any] = http.get("/api/openapi.json").json()
+    return answer
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield method, path, operation
+
+
+def test_every_promised_route_is_there_and_no_other(document: dict[str, Any]) -> None:
+    assert {(method, path) for method, path, _ in operations(document)} == PROMISED
+
+
+def test_every_operation_says_what_it_does_takes_and_answers(document: dict[str, Any]) -> None:
+    ids = set()
+    for method, path, operation in operations(document):
+        assert operation["summary"], path
+        assert operation["tags"], path
+        ids.add(operation["operationId"])
+        responses = operation["responses"]
+        assert any(status.startswith("2") for status in responses), path
+        assert {"400", "503"} <= set(responses), path
+        assert ("401" in responses) == (not path.startswith("/health/")), path
+        for status, response in responses.items():
+            if status.startswith(("4", "5")):
+                assert list(response["content"]) == ["application/problem+json"], (path, status)
+                [example] = response["content"]["application/problem+json"]["examples"].values()
+                assert msgspec.convert(example["value"], Problem).status == int(status)
+        assert ("requestBody" in operation) == (method == "post"), path
+        assert all(parameter["description"] for parameter in operation.get("parameters", []))
+    assert len(ids) == len(PROMISED)
+
+
+def test_every_reference_leads_somewhere_and_nothing_lies_about(document: dict[str, Any]) -> None:
+    components = document["components"]["schemas"]
+    referred = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert referred == set(components)
+
+
+def test_the_examples_of_requests_are_valid_requests(document: dict[str, Any]) -> None:
+    for name in ("SearchRequest", "EmbedTextRequest"):
+        kind = getattr(schemas, name)
+        for example in document["components"]["schemas"][name]["examples"]:
+            assert msgspec.convert(example, kind)
+
+
+def test_pictures_may_be_sent_raw_or_as_a_form(document: dict[str, Any]) -> None:
+    for path in ("/api/search/image", "/api/embed/image"):
+        content = document["paths"][path]["post"]["requestBody"]["content"]
+        assert set(content) == {"image/*", "application/octet-stream", "multipart/form-data"}
+
+
+def test_the_reference_page_loads_nothing_from_elsewhere(http: Http) -> None:
+    page = http.get("/api/docs").text
+    for loaded in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert loaded.startswith("/")
+        assert http.get(loaded).status_code == 200

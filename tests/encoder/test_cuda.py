@@ -1,0 +1,90 @@
+"""What can be shown of the CUDA path: its plans on any machine, its features on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from indexer.encoder.attention import SelfAttention, shorten_attention
+from indexer.encoder.checkpoint import resolve
+from indexer.encoder.cuda import CHUNK, GRAPH_SIZES, even_chunks, graph_size
+from indexer.encoder.openclip import OpenClipEncoder
+from tests.encoder.conftest import cosines, pictures
+
+
+@given(n=st.integers(1, 2000), limit=st.integers(1, 100))
+def test_chunks_cover_everything_once_and_differ_by_one_at_most(n: int, limit: int) -> None:
+    chunks = list(even_chunks(n, limit))
+    assert [place for start, stop in chunks for place in range(start, stop)] == list(range(n))
+    sizes = [stop - start for start, stop in chunks]
+    assert max(sizes) <= limit
+    assert max(sizes) - min(sizes) <= 1
+    assert len(chunks) == -(-n // limit)
+
+
+def test_small_batches_have_a_recorded_size_that_holds_them() -> None:
+    for n in range(1, GRAPH_SIZES[-1] + 1):
+        size = graph_size(n)
+        assert size is not None
+        assert n <= size < 2 * n
+    assert graph_size(GRAPH_SIZES[-1] + 1) is None
+    assert GRAPH_SIZES[-1] <= CHUNK
+
+
+@pytest.mark.parametrize("masks", ["none", "one", "one each"])
+def test_the_shorter_attention_gives_what_pytorchs_gives(masks: str) -> None:
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(64, 4, batch_first=True).eval().requires_grad_(False)
+    nn.init.normal_(theirs.in_proj_bias)
+    x = torch.randn(3, 10, 64)
+    causal = torch.full((10, 10), float("-inf")).triu(1)
+    mask = {"none": None, "one": causal, "one each": causal.expand(12, 10, 10).contiguous()}[masks]
+    expected, _ = theirs(x, x, x, need_weights=False, attn_mask=mask)
+    got, _ = SelfAttention(theirs)(x, x, x, need_weights=False, attn_mask=mask)
+    assert torch.allclose(got, expected, atol=1e-6)
+
+
+def test_every_attention_of_a_tower_is_replaced(reference: Callable[[str], nn.Module]) -> None:
+    from copy import deepcopy
+
+    tower = deepcopy(reference("tiny").visual)
+    x = torch.randn(2, 3, 32, 32)
+    expected = tower(x)
+    assert len(shorten_attention(tower)) == 2
+    assert torch.allclose(tower(x), expected, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("n", [1, 3, 16, 17, 64, 65, 200])
+def test_a_gpu_in_fp16_agrees_with_the_cpu_in_fp32(n: int, saved: Callable[[str], Path]) -> None:
+    checkpoint = resolve("tiny", str(saved("tiny")))
+    pixels = pictures(n)
+    gpu = OpenClipEncoder(checkpoint, device="cuda").encode_pixels(pixels)
+    cpu = OpenClipEncoder(checkpoint, device="cpu", precision="fp32").encode_pixels(pixels)
+    assert (1 - cosines(gpu, cpu)).max() <= 1e-5
+
+
+@pytest.mark.gpu
+def test_a_recorded_batch_can_be_replayed_with_other_pictures(saved: Callable[[str], Path]) -> None:
+    encoder = OpenClipEncoder(resolve("tiny", str(saved("tiny"))), device="cuda")
+    pixels = pictures(48)
+    together = encoder.encode_pixels(pixels)
+    for size in (*GRAPH_SIZES, 3, 5):
+        for start in (0, 16, 7):
+            rows = encoder.encode_pixels(pixels[start : start + size])
+            assert (1 - cosines(rows, together[start : start + size])).max() <= 1e-5
+
+
+@pytest.mark.gpu
+def test_a_gpu_embeds_texts_as_the_cpu_does(saved: Callable[[str], Path]) -> None:
+    checkpoint = resolve("tiny", str(saved("tiny")))
+    texts = ["a cat", "two dogs under a tree", ""] * 30
+    gpu = OpenClipEncoder(checkpoint, device="cuda").encode_texts(texts)
+    cpu = OpenClipEncoder(checkpoint, device="cpu", precision="fp32").encode_texts(texts)
+    assert (1 - cosines(gpu, cpu)).max() <= 1e-5

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from indexer.encoder.device import device_errors, place
+from indexer.errors import ConfigError, DeviceFailed, DeviceOutOfMemory
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(("told", "device"), [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
+def test_a_gpu_runs_in_fp16(told: str, device: str) -> None:
+    placement = place(told)
+    assert (str(placement.device), placement.precision, placement.dtype) == (device, "fp16", torch.float16)
+
+
+@pytest.mark.parametrize(("capable", "precision"), [(True, "bf16"), (False, "fp32")])
+@pytest.mark.usefixtures("no_gpu")
+def test_a_cpu_runs_in_bf16_where_it_can(capable: bool, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": capable})
+    assert place().precision == precision
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_cpu_can_be_chosen_beside_a_gpu() -> None:
+    assert place("cpu", "fp32").device == CPU
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize(
+    ("device", "precision", "message"),
+    [
+        ("cuda", "auto", r"^model\.device: .*no CUDA device"),
+        ("tpu", "auto", r"^model\.device"),
+        ("cpu", "fp16", r"^model\.precision: .*bf16"),
+        ("cpu", "int3", r"^model\.precision: .*int3"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_refused_with_a_remedy(device: str, precision: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        place(device, precision)
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("told", ["cuda:2", "cuda:x", "cuda:-1"])
+def test_a_gpu_that_is_not_there_is_refused(told: str) -> None:
+    with pytest.raises(ConfigError, match=r"cuda:0 to cuda:1"):
+        place(told)
+
+
+@pytest.mark.parametrize(
+    ("device", "error"),
+    [
+        (CUDA, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")),
+        (CUDA, RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)")),
+        (CPU, RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes")),
+        (CPU, MemoryError()),
+    ],
+)
+def test_what_does_not_fit_is_out_of_memory(device: torch.device, error: Exception) -> None:
+    with pytest.raises(DeviceOutOfMemory), device_errors(device):
+        raise error
+
+
+def test_a_real_allocation_that_does_not_fit_is_out_of_memory() -> None:
+    with pytest.raises(DeviceOutOfMemory), device_errors(CPU):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_other_errors_of_a_gpu_are_its_failure() -> None:
+    with pytest.raises(DeviceFailed, match="illegal memory access"), device_errors(CUDA):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+
+def test_other_errors_on_the_cpu_are_defects_and_pass() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), device_errors(CPU):
+        raise RuntimeError("shapes cannot be multiplied")

@@ -1,0 +1,118 @@
+"""Weights on the hub: the cache first, and a quick and clear answer when there is no way to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from indexer.encoder.hub import HubFile, cached, fetch
+from indexer.errors import ModelUnavailable
+
+FILE = HubFile("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+
+TRY = """
+import sys, time
+from indexer.encoder.hub import HubFile, fetch
+from indexer.errors import ModelUnavailable
+started = time.monotonic()
+try:
+    fetch(HubFile(sys.argv[1], tuple(sys.argv[2:])), "ViT-H-14 / laion2b_s32b_b79k", lambda: 3_944_000_000)
+except ModelUnavailable as unavailable:
+    print(f"{time.monotonic() - started:.2f}", unavailable, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    "environment", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}], ids=["offline", "closed port"]
+)
+def test_without_a_way_to_the_hub_the_ways_out_are_told_within_seconds(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    # The hub's library reads its environment when it is imported.
+    outcome = subprocess.run(
+        [sys.executable, "-c", TRY, FILE.repo, *FILE.names],
+        env=os.environ | {"HF_HOME": str(tmp_path)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    seconds, message = outcome.stdout.split("\n", 1)
+    assert float(seconds) < 8
+    for told in (
+        "ViT-H-14 / laion2b_s32b_b79k",
+        "open_clip_model.safetensors of laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        "3.9 GB",
+        str(tmp_path),
+        '[model] pretrained = "/path/to/open_clip_model.safetensors"',
+        "indexer demo",
+    ):
+        assert told in message
+    assert "Traceback" not in message
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache, empty."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def put(cache: Path, name: str) -> Path:
+    revision = "0" * 40
+    repository = cache / f"models--{FILE.repo.replace('/', '--')}"
+    path = repository / "snapshots" / revision / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(revision)
+    return path
+
+
+@pytest.mark.parametrize("name", FILE.names)
+def test_what_is_in_the_cache_needs_no_network(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: pytest.fail("asked for the network"))
+    path = put(cache, name)
+    assert cached(FILE) == path
+    assert fetch(FILE, "", lambda: 0) == path
+
+
+def test_an_empty_cache_holds_nothing(cache: Path) -> None:
+    assert cached(FILE) is None
+
+
+def test_the_first_name_that_the_hub_has_is_downloaded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import EntryNotFoundError
+
+    def metadata(url: str, timeout: float) -> None:
+        if url.endswith(".safetensors"):
+            raise EntryNotFoundError("404")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", metadata)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name: f"/downloaded/{name}")
+    assert fetch(FILE, "", lambda: 0) == Path("/downloaded/open_clip_pytorch_model.bin")
+
+
+def test_a_repository_without_the_file_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import EntryNotFoundError
+
+    def metadata(url: str, timeout: float) -> None:
+        raise EntryNotFoundError("404")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", metadata)
+    with pytest.raises(ModelUnavailable, match="holds none of"):
+        fetch(FILE, "", lambda: 0)
+
+
+def test_a_download_that_breaks_off_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(repo: str, name: str) -> str:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url, timeout: None)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(ModelUnavailable, match="No space left"):
+        fetch(FILE, "", lambda: 0)
