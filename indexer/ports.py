@@ -139,7 +139,7 @@ class Embedder(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish what is queued, then end the thread and the encoder."""
+        """Finish the running batch and waiting queries, then end; bulk pictures that only wait get `Stopped`."""
         ...
 
 

@@ -53,7 +53,7 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         },
         state=State({"service": service, "assets": assets.load()}),
         lifespan=[lifespan],
-        request_class=ApiRequest,
+        request_class=type("ServiceRequest", (ApiRequest,), {"service": service}),
         request_max_body_size=None,  # the gate limits them
         openapi_config=openapi.config(bool(settings.api_key)),
         logging_config=None,

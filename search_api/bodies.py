@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, ClassVar, NoReturn, TypeVar, cast
 
 import msgspec
 from litestar import Request
@@ -37,12 +37,13 @@ class FaultError(InputError):
 
 
 class ApiRequest(Request[Any, Any, Any]):
-    """A request that knows the service. Its body is read in one go, and JSON goes straight into its type."""
+    """A request that knows the service. Its body is read in one go, and JSON goes straight into its type.
 
-    @property
-    def service(self) -> Service:
-        """The service that is asked."""
-        return cast("Service", self.app.state.service)
+    Attributes:
+        service: The service that is asked; each application has a subclass of its own with it.
+    """
+
+    service: ClassVar[Service]
 
     @property
     def raw_content_type(self) -> bytes:
@@ -119,14 +120,13 @@ def _only_an_image_is_large(body: bytes, most: int) -> None:
 # ---------------------------------------------------------------- pictures
 
 
-async def read_image(request: ApiRequest) -> bytes:
+async def read_image(request: ApiRequest, most_bytes: int) -> bytes:
     """The picture in a request: the body itself, or the form field `image`.
 
     Raises:
-        ImageRefused: Nothing there, or more than is allowed.
+        ImageRefused: Nothing there, or more than `most_bytes`.
         HTTPException: Another content type, a broken form, or a form without the field.
     """
-    most_bytes = request.service.settings.max_body_bytes
     kind = request.raw_content_type
     if kind in _RAW_TYPES or kind.startswith(b"image/"):
         return checked(await request.body(), most_bytes)

@@ -30,7 +30,6 @@ SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
 ]
 CLOSED_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """For answers that are no page: a browser that shows one loads nothing for it."""
@@ -72,7 +71,7 @@ class Gate:
         method = scope["method"]
         request_id = f"{self._run}-{next(self._numbers)}"
         scope["state"]["request_id"] = request_id
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, always_named=self._access_log)
         started = time.perf_counter() if self._access_log else 0.0
         refusal = self._refusal(scope)
         if refusal is not None:
@@ -157,18 +156,21 @@ class Gate:
 class _Answer:
     """Sends an answer with the headers that every one carries."""
 
-    __slots__ = ("_request_id", "_send", "status")
+    __slots__ = ("_always_named", "_request_id", "_send", "status")
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, *, always_named: bool) -> None:
         self._send = send
-        self._request_id = request_id.encode()
+        self._request_id = request_id
+        self._always_named = always_named
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             given = message["headers"]
-            message["headers"] = headers = [*given, *SECURITY_HEADERS, (b"x-request-id", self._request_id)]
+            message["headers"] = headers = [*given, *SECURITY_HEADERS]
+            if self._always_named or self.status >= 400:  # the server checks every header, at a microsecond each
+                headers.append((b"x-request-id", self._request_id.encode()))
             for name, _ in given:
                 if name == b"content-security-policy":
                     break

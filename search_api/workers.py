@@ -1,14 +1,17 @@
 """Threads that wait for the engine, so that the event loop need not.
 
-`loop.run_in_executor` does the same through two futures and two locks, at two to three times the processor time; a
-request of this service costs little more than that. And these threads are daemons: an engine that never answers does
-not keep the process from ending.
+`loop.run_in_executor` wakes a thread for every call, and takes two futures and two locks to bring the result back; a
+request of this service costs little more than that. Here a call wakes one thread at most, which wakes the next one only
+if there is more to do when it takes its own: short calls are done one after the other by the same thread, while long
+ones are all at work together. The threads are daemons: an engine that never answers does not keep the process from
+ending.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
@@ -30,7 +33,9 @@ class Workers:
     """
 
     def __init__(self, n_threads: int, n_waiting: int) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: deque[_Job] = deque()
+        self._bells: SimpleQueue[bool] = SimpleQueue()  # True: look for jobs; False: end
+        self._rung = False  # whether a thread is on its way that has not looked yet
         self._n_threads = n_threads
         self._n_most = n_threads + n_waiting
         self._n_started = 0
@@ -54,27 +59,48 @@ class Workers:
             self._n_started += 1
             threading.Thread(target=self._run, name=f"api-{self._n_started}", daemon=True).start()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(work, future))
+        self._jobs.append(_Job(work, future))
+        self._ring()
         return future
 
     def close(self) -> None:
         """Take no more calls; each thread ends after the call that it is at."""
         self._closed = True
         for _ in range(self._n_started):
-            self._jobs.put(None)
+            self._bells.put(False)
+
+    def _ring(self) -> None:
+        """Wake a thread, unless one is on its way: whoever is on its way looks after this, and sees every job."""
+        if not self._rung:
+            self._rung = True
+            self._bells.put(True)
 
     def _run(self) -> None:
-        while job := self._jobs.get():
-            result, error = None, None
-            try:
-                result = job.work()
-            except BaseException as e:  # noqa: BLE001 - the caller's to handle, whatever it is
-                error = e
-            try:
-                job.future.get_loop().call_soon_threadsafe(self._ended, job.future, result, error)
-            except RuntimeError:
-                return  # the loop has closed: nobody waits any more
-            del job, result, error  # not to be kept alive until the next job comes
+        while self._bells.get():
+            self._rung = False
+            while self._jobs:
+                try:
+                    job = self._jobs.popleft()
+                except IndexError:  # another thread was faster
+                    break
+                if self._jobs:
+                    self._ring()
+                if not self._do(job):
+                    return
+                del job  # not to be kept alive until the next one comes
+
+    def _do(self, job: _Job) -> bool:
+        """Do a job and hand its result over; False when nobody waits any more."""
+        result, error = None, None
+        try:
+            result = job.work()
+        except BaseException as e:  # noqa: BLE001 - the caller's to handle, whatever it is
+            error = e
+        try:
+            job.future.get_loop().call_soon_threadsafe(self._ended, job.future, result, error)
+        except RuntimeError:  # the loop has closed
+            return False
+        return True
 
     def _ended(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         self.n_calls -= 1

@@ -107,9 +107,9 @@ def _draw_part(n: int, seed: int, part: int, side_px: int) -> Examples:
     for _, scene in zip(range(n), random_scenes(rng, held_out=False), strict=False):
         phrases = [Phrase.full(scene)] * N_FULL + [Phrase.partial(scene, rng) for _ in range(N_PARTIAL)]
         pixels.append(_small_picture(scene, side_px, rng))
-        scene_bits.append(_scene_bits(scene))
+        scene_bits.append(bits_of_scene(scene))
         tokens.append(_tokenizer()([phrase.text(rng) for phrase in phrases]).numpy())
-        phrase_bits.append([_phrase_bits(phrase) for phrase in phrases])
+        phrase_bits.append([bits_of_phrase(phrase) for phrase in phrases])
     return Examples(
         np.stack(pixels),
         np.array(scene_bits, np.uint64),
@@ -151,12 +151,14 @@ def _thing_bits(thing: Thing | Mention) -> int:
     return bits
 
 
-def _scene_bits(scene: Scene) -> list[int]:
+def bits_of_scene(scene: Scene) -> list[int]:
+    """Returns one bit for each attribute of the first thing and of the second, and for the background."""
     things = [_thing_bits(thing) for thing in scene.things]
     return [*things, *[_ABSENT] * (2 - len(things)), _background_bits(scene.background)]
 
 
-def _phrase_bits(phrase: Phrase) -> list[int]:
+def bits_of_phrase(phrase: Phrase) -> list[int]:
+    """Returns the bits that the phrase allows in the first thing, in the second, and in the background."""
     mentions = [_thing_bits(mention) for mention in phrase.mentions]
     return [*mentions, *[_ALL_BITS] * (2 - len(mentions)), _background_bits(phrase.background)]
 

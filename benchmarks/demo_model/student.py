@@ -14,8 +14,8 @@ class Student(nn.Module):
     """An open_clip model with a vocabulary of known words only, and with hints.
 
     Token 0, a vector that stays zero, stands for every word that no caption holds: what the model has never seen says
-    nothing to it. The hints are a linear layer on the visual feature that names what is in the picture. They teach the
-    tower much faster than contrast alone, and are not shipped.
+    nothing to it. The hints are a linear layer on the visual feature that names what is in the picture: a second
+    lesson for the tower, which is not shipped.
     """
 
     def __init__(self, model: Any, known_tokens: torch.Tensor, n_hints: int) -> None:

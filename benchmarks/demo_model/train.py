@@ -101,7 +101,7 @@ def add_unknown_word(tokens: torch.Tensor, rng: torch.Generator) -> torch.Tensor
 
 
 def build_optimizers(student: Student) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the matrices inside the towers, which needs fewer steps there; AdamW for the rest."""
+    """Returns Muon for the matrices inside the towers and AdamW for the rest."""
     matrices = {n: p for n, p in student.named_parameters() if ".resblocks." in n and p.ndim == 2}
     rest = [p for n, p in student.named_parameters() if n not in matrices]
     adam = torch.optim.AdamW(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -53,6 +54,8 @@ def demo(invocation: Invocation, folder: Path, port: int | None, n_images: int) 
     home = DemoFolder(folder.expanduser().absolute())
     config = home.load({**invocation.flags, **({"api.port": port} if port else {})}).config
     console = start_logging("warning", invocation.verbosity)
+    if invocation.verbosity == 0:
+        logging.getLogger("indexer.cli.signals").setLevel(logging.INFO)  # what Ctrl-C does is told in any case
     _refuse_second(config)
     front = Front.at(config, or_next=True)
     if front.port != config.api.port:

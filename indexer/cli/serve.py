@@ -103,6 +103,7 @@ def run(
     from indexer.errors import IndexerError
 
     stopped = threading.Event()
+    logger.info("loading %s", config.model.name)
     with StopSignals() as signals:
         try:
             with open_engine(config) as engine:

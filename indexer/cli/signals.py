@@ -52,7 +52,7 @@ class StopSignals:
         if self.asked:
             self._end(128 + number)
         self.asked = True
-        self._deadline.start()
+        pass
         logger.info("stopping: finishing what is under way (once more to stop at once)")
         if self._on_stop is None:
             raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from indexer.cli.logs import start_logging
 from indexer.config import Config
-from indexer.engine import offline_stats, open_reader, running_server
+from indexer.engine import offline_refused, offline_stats, open_reader, running_server
 from indexer.gpu.nvml import gpu_memory
 from indexer.ports import Engine
 from indexer.types import IdQuery, ImageQuery, Query, TextQuery, VectorQuery
@@ -89,7 +89,7 @@ class StoreSource:
         return stats_answer(offline_stats(self._config))
 
     def errors(self, limit: int) -> ErrorsAnswer:
-        records, total = self._engine.refused(limit)
+        records, total = offline_refused(self._config, limit)
         return errors_answer(records, total, limit, 0)
 
     def gpu_memory(self) -> GpuMemoryAnswer:

@@ -188,11 +188,18 @@ class EncoderLane:
         return job.future
 
     def close(self) -> None:
-        """Finish what is queued, then end the thread and the encoder. Whoever waits to submit gets `Stopped`."""
+        """Finish the running batch and waiting queries, then end the thread and the encoder.
+
+        Bulk pictures that only wait get `Stopped`, and so does whoever waits to submit: they are as good later, and a
+        slow device would hold up the end.
+        """
         with self._work:
             self._closing.set()
+            waiting = _started(self._bulk, len(self._bulk))
             self._work.notify_all()
             self._room.notify_all()
+        for job in waiting:
+            job.future.set_exception(Stopped("the service ends; the picture is encoded when it runs again"))
         self._thread.join()
 
     # -------------------------------------------------------------- at the door, under the lock
@@ -251,11 +258,11 @@ class EncoderLane:
         """The thread ends: whoever still waits, because it ended by accident, is told."""
         with self._work:
             self._closing.set()
-            left: list[_Job[Any]] = [*self._texts, *self._queries, *self._bulk]
-            for job in left:
-                if job.future.set_running_or_notify_cancel():
-                    job.future.set_exception(Stopped("the encoder's thread has ended"))
+            queues: tuple[deque[_Job[Any]], ...] = (self._texts, self._queries, self._bulk)
+            left = [job for queue in queues for job in _started(queue, len(queue))]
             self._room.notify_all()
+        for job in left:
+            job.future.set_exception(Stopped("the encoder's thread has ended"))
 
 
 def _started(queue: deque[_Job[T]], limit: int) -> list[_Job[T]]:

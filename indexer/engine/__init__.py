@@ -1,6 +1,21 @@
 """The one place that names concrete parts: opens, starts, drains and closes them."""
 
-from indexer.engine.opening import offline_stats, open_engine, open_reader, rebuild_offline, running_server
+from indexer.engine.opening import (
+    offline_refused,
+    offline_stats,
+    open_engine,
+    open_reader,
+    rebuild_offline,
+    running_server,
+)
 from indexer.engine.running import RunningEngine
 
-__all__ = ["RunningEngine", "offline_stats", "open_engine", "open_reader", "rebuild_offline", "running_server"]
+__all__ = [
+    "RunningEngine",
+    "offline_refused",
+    "offline_stats",
+    "open_engine",
+    "open_reader",
+    "rebuild_offline",
+    "running_server",
+]

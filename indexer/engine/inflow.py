@@ -14,7 +14,7 @@ from indexer.types import display_path
 
 @dataclass(frozen=True, slots=True)
 class Inflow:
-    """The parts of the way in. `watching` is False where only what is asked for is read (a rebuild without a server)."""
+    """The way in. `watching` is False where only what is asked for is read: a rebuild without a server."""
 
     settle: Settle
     watcher: Watcher

@@ -20,7 +20,7 @@ from indexer.features.disk import DiskFeatureCache
 from indexer.geometry import Geometry
 from indexer.restore import restore
 from indexer.store.data_dir import DataDir, Holder
-from indexer.types import Progress, Stats
+from indexer.types import FileRecord, Progress, Stats
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def open_reader(config: Config) -> RunningEngine:
         catalogue = _existing_catalogue(data)
         stack.callback(catalogue.close)
         parts = open_parts(config, data, catalogue, stack)
-        return RunningEngine(parts, None, lambda url: None, stack.pop_all().close).start()
+        return RunningEngine(parts, None, lambda _url: None, stack.pop_all().close).start()
 
 
 def running_server(config: Config) -> Holder | None:
@@ -103,8 +103,17 @@ def offline_stats(config: Config) -> Stats:
     )
 
 
+def offline_refused(config: Config, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]:
+    """Refused files, the latest first, and how many there are; without loading a model."""
+    catalogue = _existing_catalogue(DataDir(config.store_dir))
+    try:
+        return catalogue.refused(limit, offset), sum(catalogue.counts().refused.values())
+    finally:
+        catalogue.close()
+
+
 def rebuild_offline(
-    config: Config, *, reencode: bool, on_progress: Callable[[Progress], None] = lambda progress: None
+    config: Config, *, reencode: bool, on_progress: Callable[[Progress], None] = lambda _progress: None
 ) -> Progress:
     """Make the index anew without a server; the model is loaded only if something must be encoded.
 

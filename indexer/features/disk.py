@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from indexer.errors import Stopped, StoreCorrupt, StoreError, StoreFull
-from indexer.features.rawdisk import DATABASE, RawDisk
+from indexer.features.rawdisk import DATABASE
 from indexer.features.record import check, pack, unpack
 from indexer.features.writer import CacheWriter
 from indexer.sqlite import Readers, complaint
@@ -23,7 +22,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_SELECT = "SELECT rowid, mode, filename, value FROM Cache WHERE raw = 1 AND key IN"
+# Rows as `RawDisk` keeps them; others were planted, count as absent, and are overwritten by the next put.
+_SELECT = (
+    "SELECT rowid, value FROM Cache"
+    " WHERE raw = 1 AND mode = 1 AND filename IS NULL AND typeof(value) = 'blob' AND key IN"
+)
 _CHUNK = 128
 _PAGE_KEYS = 5000
 _KEY_LENGTH = 16 + 1 + 64
@@ -42,7 +45,6 @@ class FeatureReader:
         self._space = space
         self._fingerprint = space.fingerprint  # worked out anew at each look
         self._space_bytes = bytes.fromhex(self._fingerprint)
-        self._disk = RawDisk(os.fspath(folder))
         self._readers = Readers(self._path)
 
     def get_many(self, hashes: Sequence[ContentHash]) -> dict[ContentHash, StoredFeature]:
@@ -96,8 +98,8 @@ class FeatureReader:
                 keys = [self._key(hash_) for hash_ in chunk]
                 rows = con.execute(f"{_SELECT} ({','.join('?' * len(keys))})", keys).fetchall()
             wanted = set(chunk)
-            for rowid, mode, filename, value in rows:
-                kept = self._unpack(mode, filename, value)
+            for rowid, value in rows:
+                kept = unpack(value, self._space_bytes, self._space.dim)
                 if kept is None:
                     bad.append(rowid)
                 elif kept[0] not in wanted:
@@ -107,12 +109,6 @@ class FeatureReader:
         if bad:
             self._drop_bad(bad)
         return found
-
-    def _unpack(self, mode: object, filename: object, value: object) -> tuple[ContentHash, StoredFeature] | None:
-        try:
-            return unpack(self._disk.fetch(mode, filename, value, False), self._space_bytes, self._space.dim)
-        except StoreCorrupt:
-            return None
 
     def _key(self, hash_: ContentHash) -> str:
         return f"{self._fingerprint}:{hash_.hex()}"

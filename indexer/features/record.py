@@ -74,7 +74,7 @@ def unpack(value: bytes, fingerprint: bytes, dim: int) -> tuple[ContentHash, Sto
         return None
     feature = np.frombuffer(value, _FLOAT16, dim, _HEADER.size)
     info = ImageInfo(kind.rstrip(b"\0").decode("ascii"), width_px, height_px, size_bytes)
-    return ContentHash(hash_), StoredFeature(feature, info)
+    return hash_, StoredFeature(feature, info)
 
 
 def check(features: Mapping[ContentHash, StoredFeature], dim: int) -> None:

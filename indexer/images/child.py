@@ -21,14 +21,13 @@ from typing import Any, Final, Protocol
 
 from indexer.errors import ImageRefused
 from indexer.images.limits import Limits
+from indexer.images.slot import Slot
 from indexer.images.wire import HELLO, MESSAGE_BYTES, N_SLOTS, Reply, Request, Setup
 from indexer.types import Decoded, Preprocess, Reason
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _N_FILES: Final = 32
-_KEPT_BYTES: Final = 8 << 20
-"""A slot that held more than this gives its memory back at once."""
 _DETAIL_LENGTH: Final = 300
 
 
@@ -95,7 +94,7 @@ class _Nursery:
         if pid == 0:
             try:
                 self._control.close()
-                _live(socket.socket(fileno=fds[0]), fds[1:], self._handler, self._setup, nursery)
+                _live(socket.socket(fileno=fds[0]), [Slot(fd) for fd in fds[1:]], self._handler, self._setup, nursery)
             finally:
                 os._exit(1)
         for fd in fds:
@@ -113,7 +112,7 @@ class _Nursery:
         return status
 
 
-def _live(jobs: socket.socket, slots: list[int], handler: Handler, setup: Setup, nursery: int) -> None:
+def _live(jobs: socket.socket, slots: list[Slot], handler: Handler, setup: Setup, nursery: int) -> None:
     """A child's whole life."""
     statm = os.open("/proc/self/statm", os.O_RDONLY)
     mapped, base = _memory_bytes(statm)
@@ -148,17 +147,14 @@ def _confine(mapped_bytes: int, nursery: int) -> None:
     os.close(nowhere)
 
 
-def _answer(request: Request, slots: list[int], handler: Handler, setup: Setup) -> Reply:
+def _answer(request: Request, slots: list[Slot], handler: Handler, setup: Setup) -> Reply:
     slot = slots[request.slot]
-    data = os.pread(slot, request.n_bytes, 0)
-    if request.n_bytes > _KEPT_BYTES:
-        os.ftruncate(slot, 0)
     try:
+        data = slot.take(request.n_bytes)
         if request.side_px is not None:
-            thumbnail = handler.thumbnail(data, request.side_px, setup.limits)
-            return Reply(request.slot, os.pwrite(slot, thumbnail, 0))
+            return Reply(request.slot, slot.put(handler.thumbnail(data, request.side_px, setup.limits)))
         decoded = handler.decode(data, setup.preprocess, setup.limits)
-        n_bytes = os.pwrite(slot, decoded.pixels.data, 0)
+        n_bytes = slot.put(decoded.pixels)
         return Reply(request.slot, n_bytes, decoded.info.format, decoded.info.width_px, decoded.info.height_px)
     except ImageRefused as e:
         return Reply(request.slot, reason=e.reason, detail=e.detail[:_DETAIL_LENGTH])

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
 from typing import Final
-
-import numpy as np
 
 from indexer.errors import CapacityError, Stopped
 from indexer.images.jobs import Job, JobQueue
@@ -95,14 +92,9 @@ class Keeper(threading.Thread):
 
     def _send(self, child: Child, job: Job) -> bool:
         slot = 1 - self._sent[0][1] if self._sent else 0
+        n_bytes = child.slots[slot].put(job.data)
         try:
-            n_written = os.pwrite(child.slots[slot], job.data, 0)
-        except OSError as e:
-            raise CapacityError(f"no memory to hand a picture to its decoder: {e.strerror}") from e
-        if n_written != len(job.data):
-            raise CapacityError("no memory to hand a picture to its decoder")
-        try:
-            child.jobs.send(Request(slot, n_written, job.side_px).pack())
+            child.jobs.send(Request(slot, n_bytes, job.side_px).pack())
         except OSError:
             # It is dead. With a picture in work `_listen` will see that; an idle one was killed from outside.
             if not self._sent:
@@ -163,10 +155,10 @@ class Keeper(threading.Thread):
         if job.side_px is not None:
             if reply.n_bytes > 3 * job.side_px**2 + 65_536:
                 raise ValueError("too long for a thumbnail")
-            return os.pread(child.slots[slot], reply.n_bytes, 0)
-        pixels = np.empty((self._side_px, self._side_px, 3), np.uint8)
-        if os.preadv(child.slots[slot], [pixels.data], 0) != pixels.nbytes or reply.n_bytes != pixels.nbytes:
+            return child.slots[slot].take(reply.n_bytes)
+        if reply.n_bytes != 3 * self._side_px**2:
             raise ValueError("not the pixels asked for")
+        pixels = child.slots[slot].take_pixels(self._side_px)
         return Decoded(pixels, ImageInfo(reply.format, reply.width_px, reply.height_px, len(job.data)))
 
     def _blame(self, child: Child, reason: Reason, detail: str, *, certain: bool) -> None:

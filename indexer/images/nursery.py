@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from indexer.errors import CapacityError, Stopped
+from indexer.images.slot import Slot
 from indexer.images.wire import HELLO, MESSAGE_BYTES, N_SLOTS, Setup
 
 _START_S: Final = 300.0
@@ -45,13 +46,13 @@ class Child:
 
     pid: int
     jobs: socket.socket
-    slots: tuple[int, ...]
+    slots: tuple[Slot, ...]
     n_served: int = field(default=0)
 
     def close(self) -> None:
         self.jobs.close()
         for slot in self.slots:
-            os.close(slot)
+            slot.close()
 
 
 class _Lost(Exception):
@@ -66,7 +67,7 @@ class Nursery:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self._setup = setup.pack()
+        self._setup = setup
         self._lock = threading.Lock()
         self._closed = False
         self._start()
@@ -117,7 +118,7 @@ class Nursery:
         self._ready = False
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_START_S)
-        command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(far.fileno()), self._setup]
+        command = [sys.executable, "-c", _BOOT, json.dumps(sys.path), str(far.fileno()), self._setup.pack()]
         with far:
             try:
                 self._process = subprocess.Popen(
@@ -143,16 +144,15 @@ class Nursery:
     def _fork(self) -> Child:
         with contextlib.ExitStack() as undo:
             try:
-                near, far = (
-                    undo.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                )
+                near, far = map(undo.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
                 slots = []
-                for i in range(N_SLOTS):
-                    slots.append(os.memfd_create(f"picture-{i}", os.MFD_CLOEXEC))
-                    undo.callback(os.close, slots[-1])
+                for _ in range(N_SLOTS):
+                    slots.append(Slot.create(self._setup.slot_bytes))
+                    undo.callback(slots[-1].close)
             except OSError as e:
                 raise CapacityError(f"decode workers cannot be started: {e.strerror}") from e
-            child = Child(self._ask({"fork": True}, [far.fileno(), *slots])["pid"], near, tuple(slots))
+            reply = self._ask({"fork": True}, [far.fileno(), *(slot.fd for slot in slots)])
+            child = Child(reply["pid"], near, tuple(slots))
             far.close()
             self._greet(child)
             undo.pop_all()

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,30 +119,45 @@ def _stretched(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
 def resample_window(
     rgb: NDArray[np.uint8], fit: Fit, interpolation: Literal["bicubic", "bilinear"]
 ) -> NDArray[np.uint8]:
-    """The window of an upright picture (h, w, 3) as Pillow resizes it, without making what lies outside.
+    """The window of an upright picture (h, w, 3) that Pillow resized: equal to its resize of the whole, cropped.
 
-    Equal to Pillow's resize of the whole picture, cropped, to the last bit or one level off where a window's edge
-    falls between pixels.
+    Of a strip only what the window needs is resized; the ends of the window fall between pixels then, and a value may
+    be a level off.
     """
     left, top, right, bottom = fit.window
     height, width, _ = rgb.shape
-    columns, box_x = _needed(left, right, width, fit.width_px)
-    rows, box_y = _needed(top, bottom, height, fit.height_px)
-    part = Image.fromarray(np.ascontiguousarray(rgb[rows, columns]))
-    size = {"x": (right - left, box_x), "y": (bottom - top, box_y)}
+    x = _span(left, right, width, fit.width_px, part=fit.is_strip)
+    y = _span(top, bottom, height, fit.height_px, part=fit.is_strip)
+    image = Image.fromarray(np.ascontiguousarray(rgb[y.source, x.source]))
+    how = _RESAMPLING[interpolation]
     # One axis a call: Pillow's own choice of order depends on its version.
     for axis in "yx" if fit.vertical_first else "xy":
-        length, (low, high) = size[axis]
-        box = (low, 0, high, part.height) if axis == "x" else (0, low, part.width, high)
-        target = (length, part.height) if axis == "x" else (part.width, length)
-        part = part.resize(target, _RESAMPLING[interpolation], box=box)
-    return np.array(part)
+        across, down = image.size
+        if axis == "x":
+            image = image.resize((x.length, down), how, box=(x.low, 0, x.high, down))
+            image = image.crop((x.start, 0, x.stop, down))
+        else:
+            image = image.resize((across, y.length), how, box=(0, y.low, across, y.high))
+            image = image.crop((0, y.start, across, y.stop))
+    return np.array(image)
 
 
-def _needed(start: int, stop: int, length: int, resized: int) -> tuple[slice, tuple[float, float]]:
-    """Source pixels under output pixels `start` to `stop`, with the filter's reach, and where these lie among them."""
+class _Span(NamedTuple):
+    """One axis of a resize: resample `low` to `high` of the source into `length` pixels, keep `start` to `stop`."""
+
+    source: slice
+    low: float
+    high: float
+    length: int
+    start: int
+    stop: int
+
+
+def _span(start: int, stop: int, length: int, resized: int, *, part: bool) -> _Span:
+    if not part:
+        return _Span(slice(0, length), 0, length, resized, start, stop)
     scale = length / resized
     reach = math.ceil(2 * max(scale, 1)) + 1
     low, high = start * scale, stop * scale
     first, last = max(math.floor(low) - reach, 0), min(math.ceil(high) + reach, length)
-    return slice(first, last), (low - first, min(high - first, last - first))
+    return _Span(slice(first, last), low - first, min(high, last) - first, stop - start, 0, stop - start)

@@ -58,7 +58,7 @@ class Reply(NamedTuple):
     def unpack(cls, message: bytes) -> Reply:
         """Raises `ValueError` for anything that is not a reply."""
         fields = json.loads(message)
-        expected = (int, int, str, int, int, str | None, str, bool)
+        expected: tuple[Any, ...] = (int, int, str, int, int, (str, type(None)), str, bool)
         if not isinstance(fields, list) or len(fields) != len(expected):
             raise ValueError("not a reply")
         if not all(isinstance(field, kind) for field, kind in zip(fields, expected, strict=True)):
@@ -86,6 +86,11 @@ class Setup:
     limits: Limits
     recycle_jobs: int
     recycle_bytes: int
+
+    @property
+    def slot_bytes(self) -> int:
+        """Size of a slot: the largest file, pixels, and any thumbnail in reason."""
+        return max(self.limits.max_bytes, 3 * self.preprocess.side_px**2, 8 << 20)
 
     def pack(self) -> str:
         return json.dumps(asdict(self))

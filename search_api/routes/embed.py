@@ -23,7 +23,7 @@ from search_api.schemas import EmbedImageAnswer, EmbedTextAnswer, EmbedTextReque
 async def embed_image(request: ApiRequest) -> Json[EmbedImageAnswer]:
     """Embed a picture: its visual feature and, where the model has one, its joint embedding. Nothing is stored."""
     service = request.service
-    data = await read_image(request)
+    data = await read_image(request, service.settings.max_body_bytes)
     engine = service.engine
     return await service.answer(lambda: embed_image_answer(engine.embed_images([data])[0], engine.space))
 

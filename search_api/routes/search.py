@@ -44,7 +44,7 @@ async def search_image(request: ApiRequest, limit: Limit = 20, offset: Offset = 
     """Find pictures like the one that is sent."""
     service = request.service
     most = limited(limit, service.settings)
-    data = await read_image(request)
+    data = await read_image(request, service.settings.max_body_bytes)
     return await service.answer(lambda: _ask(service, ImageQuery(data), most, offset))
 
 

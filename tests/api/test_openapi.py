@@ -84,6 +84,15 @@ def test_the_examples_of_requests_are_valid_requests(document: dict[str, Any]) -
             assert msgspec.convert(example, kind)
 
 
+def test_only_orders_may_come_without_a_body(document: dict[str, Any]) -> None:
+    required = {
+        path: operation["requestBody"]["required"]
+        for method, path, operation in operations(document)
+        if method == "post"
+    }
+    assert {path for path, needed in required.items() if not needed} == {"/api/index/rescan", "/api/index/rebuild"}
+
+
 def test_pictures_may_be_sent_raw_or_as_a_form(document: dict[str, Any]) -> None:
     for path in ("/api/search/image", "/api/embed/image"):
         content = document["paths"][path]["post"]["requestBody"]["content"]

@@ -230,6 +230,7 @@ CASES: list[tuple[Exception, int, str]] = [
     (NotFound("No live image has the id."), 404, "not-found"),
     (NoTextTower("The checkpoint has no text tower; use another."), 422, "no-text-tower"),
     (InputError("Not so."), 422, "unprocessable"),
+    (InputError("Not so: see /secret/file."), 422, "unprocessable"),
     (ImageRefused(Reason.UNSUPPORTED, "HEIC"), 415, "image-refused"),
     (ImageRefused(Reason.TOO_MANY_PIXELS, "68 Mpx"), 413, "image-refused"),
     (ImageRefused(Reason.DEVICE_MEMORY, "no room"), 503, "image-refused"),

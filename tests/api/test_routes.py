@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from litestar import Litestar
 from litestar.testing import TestClient
 
 from indexer.types import DeviceMemory, GpuMemory, IdQuery, ImageQuery, Readiness, Stats, TextQuery, VectorQuery
 from search_api import schemas
+from search_api.answers import rfc3339
+from search_api.queries import direction
 from tests.fakes.engine import DIM, JOINT, JPEG, SPACE, FakeEngine, id_of, picture
 
 Http = TestClient[Litestar]
@@ -73,14 +78,13 @@ def test_null_counts_as_absent(http: Http) -> None:
 
 
 @pytest.mark.parametrize("length", [DIM, JOINT])
-@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
-def test_a_vector_reaches_the_engine_at_unit_length(http: Http, engine: FakeEngine, length: int, scale: float) -> None:
-    vector = [scale * (i + 1) for i in range(length)]
+@pytest.mark.parametrize("size", [5e-324, 1e-200, 1.0, 1.7e308])
+def test_a_vector_reaches_the_engine_at_unit_length(http: Http, engine: FakeEngine, length: int, size: float) -> None:
+    vector = [size, -size, *[0.0] * (length - 2)]
     assert http.post("/api/search", json={"vector": vector}).status_code == 200
     query = next(argument for name, argument in engine.calls if name == "search")
     assert isinstance(query, VectorQuery)
-    expected = np.arange(1, length + 1) / np.linalg.norm(np.arange(1, length + 1))
-    np.testing.assert_allclose(query.vector, expected, rtol=1e-12)
+    np.testing.assert_allclose(query.vector, [0.5**0.5, -(0.5**0.5), *[0.0] * (length - 2)], rtol=1e-12)
 
 
 def test_limit_and_offset_walk_through_all_hits_once(http: Http) -> None:
@@ -270,3 +274,19 @@ def test_answers_decode_into_the_client_types_without_unknown_members(http: Http
         assert msgspec.json.decode(msgspec.json.encode(msgspec.json.decode(body, type=kind))) == msgspec.json.decode(
             body
         )
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=DIM, max_size=DIM).filter(any))
+def test_a_direction_has_unit_length_and_keeps_its_sense(vector: list[float]) -> None:
+    unit = direction(vector, (DIM, None))
+    assert np.linalg.norm(unit) == pytest.approx(1.0, rel=1e-9)
+    assert int(np.argmax(np.abs(unit))) in np.flatnonzero(np.abs(vector) == np.max(np.abs(vector)))
+    assert all(u * v >= 0 for u, v in zip(unit, vector, strict=True))
+
+
+@given(st.floats(min_value=-1e12, max_value=1e15))
+def test_every_time_that_a_file_system_holds_can_be_told(seconds: float) -> None:
+    told = datetime.fromisoformat(rfc3339(seconds))
+    assert told.utcoffset() == timedelta(0)
+    if -6e10 < seconds < 2e11:
+        assert told.timestamp() == pytest.approx(seconds, abs=1e-3)

@@ -34,7 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
         if name.startswith("INDEXER_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    loggers = [logging.getLogger(name) for name in (None, *OURS)]
+    loggers = [logging.getLogger(name) for name in (None, *OURS, "indexer.cli.signals")]
     before = [(logger.level, list(logger.handlers)) for logger in loggers]
 
     def invoke(*arguments: str | Path, stdin: bytes = b"") -> Outcome:

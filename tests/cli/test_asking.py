@@ -39,6 +39,7 @@ def asked(request: pytest.FixtureRequest, engine: FakeEngine, monkeypatch: pytes
 
     monkeypatch.setattr(source, "open_reader", open_reader)
     monkeypatch.setattr(source, "offline_stats", lambda config: engine.stats())
+    monkeypatch.setattr(source, "offline_refused", lambda config, limit: engine.refused(limit))
     monkeypatch.setattr(source, "gpu_memory", engine.gpu_memory)
     if request.param == "store":
         monkeypatch.setattr(source, "running_server", lambda config: None)

@@ -53,3 +53,19 @@ def test_every_verb_has_help_that_names_the_global_options(run: Run, verb: str) 
 )
 def test_a_wrong_command_line_is_a_usage_error(run: Run, arguments: list[str]) -> None:
     assert run(*arguments).code == 2
+
+
+@pytest.mark.parametrize(("with_torch", "torn_down"), [(True, False), (False, True)])
+def test_the_interpreter_is_not_taken_apart_once_torch_is_loaded(with_torch: bool, torn_down: bool) -> None:
+    program = (
+        "import atexit, sys\n"
+        + ("sys.modules['torch'] = sys\n" if with_torch else "")
+        + "atexit.register(print, 'torn down')\n"
+        "from indexer.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", program, "--set", "nonsense"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 2
+    assert "nonsense" in result.stderr
+    assert ("torn down" in result.stdout) == torn_down

@@ -47,7 +47,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
     """Models this small lose more by waiting for each other's threads than they gain."""
     before = torch.get_num_threads()

@@ -158,7 +158,7 @@ def test_bulk_submitters_wait_while_their_queue_is_full(encoder: StubEncoder) ->
     for i in range(4):
         lane.embed_image(pixels_of(i))
     fifth: list[Future[np.ndarray]] = []
-    submitter = threading.Thread(target=lambda: fifth.append(lane.embed_image(pixels_of("fifth"))))
+    submitter = threading.Thread(target=lambda: fifth.append(lane.embed_image(pixels_of("fifth"))), daemon=True)
     submitter.start()
     submitter.join(0.05)
     assert submitter.is_alive()
@@ -244,15 +244,19 @@ def test_an_unforeseen_error_reaches_everyone_and_the_lane_lives_on(lane: Encode
     assert np.array_equal(lane.embed_image(pixels_of("cat")).result(TIMEOUT_S), encoder.feature_of(pixels_of("cat")))
 
 
-def test_closing_finishes_what_is_queued_then_takes_no_more(encoder: StubEncoder) -> None:
+def test_closing_finishes_the_running_batch_and_queries_and_hands_bulk_work_back(encoder: StubEncoder) -> None:
     lane = fast_lane(encoder)
     gate, held = occupied(lane, encoder)
-    queued = [held, *(lane.embed_image(pixels_of(i)) for i in range(12)), lane.embed_texts(["words"])]
-    closer = threading.Thread(target=lane.close)
+    finished = [held, lane.embed_image(pixels_of("query"), urgent=True), lane.embed_texts(["words"])]
+    handed_back = [lane.embed_image(pixels_of(i)) for i in range(12)]
+    closer = threading.Thread(target=lane.close, daemon=True)
     closer.start()
+    for future in handed_back:
+        with pytest.raises(Stopped):
+            future.result(TIMEOUT_S)
     gate.opened.set()
     closer.join(TIMEOUT_S)
-    assert all(future.done() and future.exception() is None for future in queued)
+    assert all(future.done() and future.exception() is None for future in finished)
     assert encoder.closed
     for submit in (
         lambda: lane.embed_image(pixels_of("late")),
@@ -276,7 +280,7 @@ def test_closing_wakes_those_who_wait_to_submit(encoder: StubEncoder) -> None:
         except Stopped as stopped:
             met.append(stopped)
 
-    submitter, closer = threading.Thread(target=submit), threading.Thread(target=lane.close)
+    submitter, closer = threading.Thread(target=submit, daemon=True), threading.Thread(target=lane.close, daemon=True)
     submitter.start()
     submitter.join(0.05)
     closer.start()
@@ -346,12 +350,13 @@ def test_everyone_is_answered_with_his_own_whatever_happens(
             if i in cancelled:
                 futures[i].cancel()
 
-    threads = [threading.Thread(target=submit, args=(range(k, 30, n_threads),)) for k in range(n_threads)]
+    threads = [threading.Thread(target=submit, args=(range(k, 30, n_threads),), daemon=True) for k in range(n_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(TIMEOUT_S)
     text = lane.embed_texts(["words"])
+    wait([*futures.values(), text], TIMEOUT_S)
     lane.close()
 
     reference = StubEncoder()

@@ -69,6 +69,7 @@ def test_out_of_memory_halves_until_it_fits_and_loses_nobody() -> None:
     answers = bench.owner.features(PICTURES)
     assert np.array_equal(np.stack(answers), np.stack(FEATURES))  # type: ignore[arg-type]
     assert bench.batches == [40, 20, 10, 10, 20, 10, 10]
+    assert bench.batch.now == 10
     assert len(bench.opened) == 1
 
 
@@ -101,7 +102,7 @@ def test_a_device_that_fails_once_is_opened_anew_and_the_batch_repeated() -> Non
     bench.opened[0].before = lambda n: fail("cable out")
     answers = bench.owner.features(PICTURES)
     assert np.array_equal(np.stack(answers), np.stack(FEATURES))  # type: ignore[arg-type]
-    assert len(bench.opened) == 2
+    assert [encoder.batches for encoder in bench.opened] == [[40], [40]]
     assert bench.opened[0].closed
 
 

@@ -176,7 +176,6 @@ def test_planted_rows_are_neither_unpickled_nor_followed(
     cache = open_disk()
     everything = [hash_of(n) for n in range(5)]
     assert same(cache.get_many(everything), some(3))
-    assert set(cache.hashes()) == {hash_of(3)}, "planted rows were dropped"
     cache.put_many(some(1, 2))
     assert same(cache.get_many(everything), some(1, 2, 3))
     assert not mark.exists()

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Future
 
 import numpy as np
 import pytest
 
 from indexer.errors import ImageRefused
-from indexer.images.limits import Limits
-from indexer.images.pool import DecodePool
 from indexer.ports import Decoder
-from indexer.types import Decoded, Preprocess, Reason
+from indexer.types import Decoded, Reason
 from tests.fakes.river import SIDE, FakeDecoder
 
-from .drawing import saved, scene
+from .drawing import SMALL, saved, scene
 
 WAIT_S = 100
 
 
-@pytest.fixture(scope="module", params=["fake", "pool"])
-def decoder(request: pytest.FixtureRequest) -> Iterator[Decoder]:
-    preprocess = Preprocess(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    opened: Decoder = FakeDecoder() if request.param == "fake" else DecodePool(preprocess, Limits(), n_workers=1)
-    yield opened
-    opened.close()
+@pytest.fixture(params=["fake", "pool"])
+def decoder(request: pytest.FixtureRequest) -> Decoder:
+    pool: Decoder = request.getfixturevalue("real_pool")
+    return FakeDecoder() if request.param == "fake" else pool
+
+
+@pytest.fixture
+def side(decoder: Decoder) -> int:
+    return SIDE if isinstance(decoder, FakeDecoder) else SMALL.side_px
 
 
 def picture(seed: int = 0) -> bytes:
@@ -33,10 +33,10 @@ def picture(seed: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("urgent", [False, True])
-def test_a_picture_becomes_pixels_of_the_model_s_side(decoder: Decoder, urgent: bool) -> None:
+def test_a_picture_becomes_pixels_of_the_model_s_side(decoder: Decoder, side: int, urgent: bool) -> None:
     data = picture()
     decoded = decoder.decode(data, urgent=urgent).result(WAIT_S)
-    assert decoded.pixels.shape == (SIDE, SIDE, 3)
+    assert decoded.pixels.shape == (side, side, 3)
     assert decoded.pixels.dtype == np.uint8
     assert decoded.pixels.flags.writeable
     assert decoded.info.format == "png"

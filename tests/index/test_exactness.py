@@ -70,17 +70,37 @@ def test_values_too_small_for_the_kernel_still_count(make: Make) -> None:
     assert_exact(make, rows, queries, 10)
 
 
+def conspiring() -> tuple[np.ndarray, np.ndarray]:
+    """Rows (1200, DIM) and a query: every value of the best rows is rounded down, most of the others' up, by more."""
+    offsets = np.random.default_rng(6).permuted(np.tile([4] * 45 + [0] * 19, (1200, 1)), axis=1)
+    offsets[::100] = 3  # eighths of BFloat16's spacing
+    query = np.full(DIM, 63 / 256, np.float32)
+    query[0] = 70 / 256  # the best rows' sums, too, are rounded down, the others' up
+    return (0x3000 + offsets).astype(np.int16).view(np.float16), query  # 0.125 and a little
+
+
 @pytest.mark.parametrize("make", REAL)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_rounding_that_conspires_against_the_best_rows_does_not_hide_them(make: Make, sign: int) -> None:
-    """Every value of the best rows is rounded down, most values of the others are rounded up, by more."""
-    random = np.random.default_rng(6)
-    offsets = random.permuted(np.tile([4] * 45 + [0] * 19, (1200, 1)), axis=1)  # eighths of BFloat16's spacing
-    offsets[::100] = 3
-    rows = (0x3000 + offsets).astype(np.int16).view(np.float16)  # 0.125 and a little
-    queries = np.full((6, DIM), sign * 63 / 256, np.float32)
-    queries[:, 0] = sign * 70 / 256  # the best rows' sums, too, are rounded down, the others' up
-    assert_exact(make, np.float16(sign) * rows, queries, 12)
+    rows, query = conspiring()
+    assert_exact(make, np.float16(sign) * rows, np.stack([sign * query] * 6), 12)
+
+
+@pytest.mark.parametrize("make", REAL)
+def test_what_was_known_of_rows_is_forgotten_when_they_change(make: Make) -> None:
+    rows, query = conspiring()
+    queries = np.stack([query] * 6)
+    plain = np.full_like(rows, 0.125)  # the kernel sees these as they are
+    with opened(make, DIM) as index:
+        ids = fill(index, plain)
+        index.search(queries, 12)
+        fill(index, rows)
+        np.testing.assert_array_equal(index.search(queries, 12).ids, expected(ids, rows, queries, 12)[0])
+        fill(index, plain)
+        fill(index, rows, first_id=5000)
+        index.search(queries, 12)
+        index.remove(ids)  # the others move into their rows
+        np.testing.assert_array_equal(index.search(queries, 12).ids, expected(ids + 4999, rows, queries, 12)[0])
 
 
 @pytest.mark.parametrize("make", REAL)
