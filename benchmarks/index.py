@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np

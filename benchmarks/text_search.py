@@ -1,7 +1,7 @@
-"""Text search on the visual index: is it exact, and what does it cost? `python -m benchmarks.text_search [--quick] [--json]`.
+"""Text search on the visual index: exact? at what cost? `python -m benchmarks.text_search [--quick] [--json]`.
 
-Clustered features with a few strong directions, and projections whose columns weaken: lengths in the joint space differ.
-The reference ranks every feature in the joint space in float64.
+Clustered features with a few strong directions, and projections whose columns weaken, so that lengths in the joint
+space differ. The reference ranks every feature in the joint space in float64.
 """
 
 from __future__ import annotations

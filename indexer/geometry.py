@@ -67,7 +67,7 @@ class Geometry:
         return self._projection is not None
 
     def rows(self, features: Features) -> tuple[Features, NDArray[np.float32]]:
-        """Rows (n, row_dim) float16 for features (n, d), and their norms (n,) float32: |xP|, or 1 in the joint space."""
+        """Rows (n, row_dim) float16 for features (n, d), and norms (n,) float32: |xP|, or 1 in the joint space."""
         if self._projection is None:
             return features, np.ones(len(features), np.float32)
         if self._space == "joint":
@@ -86,14 +86,16 @@ class Geometry:
         return feature.astype(np.float32) if self._space == "visual" else self.joint(feature)
 
     def joint_query(self, embedding: Matrix) -> Matrix:
-        """The query (row_dim,) that a joint embedding (j,) puts to the index; divide inner products by the row's norm."""
+        """The query (row_dim,) of a joint embedding (j,); divide its inner products with rows by their norms."""
         if self._space == "joint":
             return embedding.astype(np.float32)
         if self._projection is None:
             raise NoTextTower(
                 "this model has no space shared with words; choose one with a text tower to search by words"
             )
-        return np.asarray(self._projection @ embedding.astype(np.float32), dtype=np.float32)
+        # Not `@`: BLAS divides a few microseconds' work among threads, and waits for busy cores a hundred times longer.
+        query: Matrix = np.vecdot(self._projection, embedding.astype(np.float32))
+        return query
 
     @property
     def _joint_dim(self) -> int:
@@ -111,8 +113,8 @@ def search_joint(
 ) -> Neighbours:
     """The k best rows by joint score for one joint embedding (j,), exactly; ids and scores (1, k), padded.
 
-    A row outside the candidates has an inner product of at most the last candidate's, `floor`; with norms between `low`
-    and `high` its joint score is at most floor / low (floor / high for a negative one). Once the k-th score clears that,
+    A row outside the candidates has an inner product of at most the last candidate's, `floor`; with norms of `low` to
+    `high` its joint score is at most floor / low (floor / high for a negative one). Once the k-th score clears that,
     the answer is certain; until then the search widens, at last to every row.
     """
     query = geometry.joint_query(embedding)[None, :]

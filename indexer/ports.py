@@ -314,7 +314,10 @@ class Settle(Protocol):
     """Dirty paths that wait until the file system has left them alone."""
 
     def add(self, path: FilePath) -> None:
-        """This path may have changed. Cheap, never blocks, never raises; safe in an event handler."""
+        """This path may have changed. Cheap, never blocks, never raises; safe in an event handler.
+
+        A path that ends with "/" is a folder about to be scanned: all that is in flight below it counts as added again.
+        """
         ...
 
     def take(self, limit: int, timeout_s: float) -> list[Settled]:

@@ -53,7 +53,7 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         },
         state=State({"service": service, "assets": assets.load()}),
         lifespan=[lifespan],
-        request_class=type("ServiceRequest", (ApiRequest,), {"service": service}),
+        request_class=ApiRequest,
         request_max_body_size=None,  # the gate limits them
         openapi_config=openapi.config(bool(settings.api_key)),
         logging_config=None,
@@ -71,7 +71,7 @@ def _ours(request: AnyRequest, error: IndexerError) -> Response[Any]:
     request_id = _request_id(request)
     what = problem_of(error, request_id)
     if what.status >= 500:
-        log.warning("%s %s failed (%s): %s", request.method, request.scope["path"], request_id, error)
+        log.warning("%s %r failed (%s): %s", request.method, request.scope["path"], request_id, error)
     return problem_response(what)
 
 
@@ -97,7 +97,7 @@ def _http(request: AnyRequest, error: HTTPException) -> Response[Any]:
 
 def _unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
     request_id = _request_id(request)
-    log.error("%s %s failed (%s)", request.method, request.scope["path"], request_id, exc_info=error)
+    log.error("%s %r failed (%s)", request.method, request.scope["path"], request_id, exc_info=error)
     return problem_response(problem(500, "The request failed; the service's log tells why.", request_id=request_id))
 
 

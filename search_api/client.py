@@ -24,6 +24,7 @@ from search_api.schemas import (
     SearchAnswer,
     StatsAnswer,
 )
+from search_api.settings import LIMIT
 
 if TYPE_CHECKING:
     import httpx
@@ -70,24 +71,24 @@ class Client:
 
     # ------------------------------------------------------------ search
 
-    def search_text(self, text: str, limit: int = 20, offset: int = 0) -> SearchAnswer:
+    def search_text(self, text: str, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
         """Pictures that the words describe."""
         return self._search(text=text, limit=limit, offset=offset)
 
-    def search_image(self, data: bytes, limit: int = 20, offset: int = 0) -> SearchAnswer:
+    def search_image(self, data: bytes, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
         """Pictures like the one whose file these bytes are."""
         parameters = {"limit": limit, "offset": offset}
         return self._picture("/api/search/image", data, SearchAnswer, parameters)
 
-    def search_id(self, id: str, limit: int = 20, offset: int = 0) -> SearchAnswer:
+    def search_id(self, id: str, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
         """Pictures like an indexed one."""
         return self._search(id=id, limit=limit, offset=offset)
 
-    def search_vector(self, vector: Sequence[float], limit: int = 20, offset: int = 0) -> SearchAnswer:
+    def search_vector(self, vector: Sequence[float], limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
         """Pictures near a vector of the visual or of the joint space."""
         return self._search(vector=list(vector), limit=limit, offset=offset)
 
-    def similar(self, id: str, limit: int = 20, offset: int = 0) -> SearchAnswer:
+    def similar(self, id: str, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
         """As `search_id`."""
         return self._get(f"/api/images/{quote(id, safe='')}/similar", SearchAnswer, limit=limit, offset=offset)
 

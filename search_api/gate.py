@@ -13,6 +13,7 @@ import secrets
 import time
 from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import quote
 
 import msgspec
 from litestar.enums import HttpMethod, ScopeType
@@ -89,7 +90,7 @@ class Gate:
                 self._n_held_bytes -= body.n_bytes
         if self._access_log:
             took_ms = (time.perf_counter() - started) * 1e3
-            access.info("%s %s %d %.1f ms %s", method, scope["path"], answer.status, took_ms, request_id)
+            access.info("%s %s %d %.1f ms %s", method, quote(scope["path"]), answer.status, took_ms, request_id)
 
     def hold(self, n_bytes: int, n_of_body: int) -> None:
         """Count bytes of a body that are in memory from now on.

@@ -6,8 +6,9 @@ import math
 
 from indexer.errors import NotFound
 from indexer.types import IdQuery, ImageQuery, Query, TextQuery, VectorQuery
-from search_api.bodies import FaultError, from_base64
+from search_api.bodies import FaultError
 from search_api.errors import Fault
+from search_api.pictures import from_base64
 from search_api.schemas import EmbedTextRequest, SearchRequest
 from search_api.settings import ApiSettings
 
@@ -71,10 +72,3 @@ def direction(vector: list[float], dims: tuple[int, int | None]) -> list[float]:
     scaled = [x / largest for x in vector]
     norm = math.hypot(*scaled)
     return [x / norm for x in scaled]
-
-
-def limited(limit: int, settings: ApiSettings) -> int:
-    """The limit, if this service allows it."""
-    if limit > settings.max_limit:
-        raise FaultError([Fault("limit", f"Expected `int` <= {settings.max_limit}")])
-    return limit

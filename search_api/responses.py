@@ -34,9 +34,14 @@ class _Encoded(ASGIResponse):
         self.status_code = status_code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self.body)).encode())]
-        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+        await send_json(send, self.body, self.status_code)
+
+
+async def send_json(send: Send, body: bytes, status_code: int = 200) -> None:
+    """Send JSON that is encoded already."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def problem_response(what: Problem, headers: dict[str, str] | None = None) -> Response[Any]:

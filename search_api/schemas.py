@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from search_api.settings import MAX_LIMIT, MAX_OFFSET, MAX_TEXT_CHARS
+from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET, MAX_TEXT_CHARS
 
 EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -60,7 +60,7 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
     image: Base64 | None = None
     id: ImageId | None = None
     vector: Vector | None = None
-    limit: Limit = 20
+    limit: Limit = LIMIT
     offset: Offset = 0
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from indexer.errors import ConfigError
 
+LIMIT = 20
+"""Hits in an answer whose request does not say."""
 MAX_LIMIT = 1000
 """Most hits in one answer; part of the wire format."""
 MAX_OFFSET = 10_000
@@ -32,7 +34,7 @@ class ApiSettings:
         max_body_bytes: Largest picture.
         max_json_bytes: Largest JSON body, not counting a picture in it.
         max_held_bytes: All bodies in memory at one time; more are told to come back later.
-        max_limit: Most hits in one answer, at most `MAX_LIMIT`.
+        max_limit: Most hits in one answer, at most `MAX_LIMIT`; who asks for more gets so many, and is told.
         max_texts: Most texts in one request.
         max_connections: Open connections; beyond, whoever has kept the service waiting longest makes room.
         n_threads: Engine calls at one time. Also how many queries the engine can put into one batch.

@@ -52,7 +52,7 @@ class StopSignals:
         if self.asked:
             self._end(128 + number)
         self.asked = True
-        pass
+        self._deadline.start()
         logger.info("stopping: finishing what is under way (once more to stop at once)")
         if self._on_stop is None:
             raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from indexer.cli.logs import start_logging
+from indexer.cli.terminal import say
 from indexer.config import Config
 from indexer.engine import offline_refused, offline_stats, open_reader, running_server
 from indexer.gpu.nvml import gpu_memory
@@ -73,6 +75,8 @@ class StoreSource:
 
     @cached_property
     def _engine(self) -> Engine:
+        if sys.stderr.isatty():
+            say("no server runs: loading the model for this one question (`indexer serve` keeps it loaded)")
         return self._open.enter_context(open_reader(self._config))
 
     def search(self, query: Query, limit: int) -> SearchAnswer:

@@ -26,6 +26,9 @@ GRAPH_SIZES: Final = (1, 2, 4, 8, 16)
 CHUNK: Final = 64
 """Pictures computed at a time: enough to saturate the largest devices, while the next ones are uploaded."""
 
+STEP: Final = 8
+"""Larger batches are filled up to a multiple of this, for the libraries make a plan for each new size."""
+
 _CANDIDATES: Final = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
 _ALWAYS: Final = (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
@@ -46,6 +49,7 @@ class CudaTower:
         self._pool = torch.cuda.graph_pool_handle()
         self._may_record = True
         self._kernels = _kernels(tower, device)
+        torch.cuda.synchronize(device)  # the weights are there before another stream reads them
 
     def __call__(self, pixels: Pixels) -> Features:
         """Features (n, d) of pixels (n, side, side, 3)."""
@@ -54,28 +58,31 @@ class CudaTower:
             stack.enter_context(torch.cuda.stream(self._compute))
             stack.enter_context(sdpa_kernel(self._kernels, set_priority=True))
             out = torch.empty((len(pixels), self._dim), dtype=torch.float16, pin_memory=True)
-            graph = self._graph_for(len(pixels))
-            if graph is not None:
-                self._replay(graph, pixels, out)
-            else:
-                self._stream(pixels, out)
-            self._compute.synchronize()
+            try:
+                self._fill(out, pixels)
+            except torch.OutOfMemoryError:
+                self._graphs.clear()  # recorded launches hold memory, and can be recorded again
+                raise
         return out.numpy().copy()  # pinned memory is scarce
 
-    def forget(self) -> None:
-        """Give up the recorded launches and the memory that they hold."""
-        self._graphs.clear()
+    def _fill(self, out: Tensor, pixels: Pixels) -> None:
+        graph = self._graph_for(len(pixels))
+        if graph is not None:
+            self._replay(graph, pixels, out)
+        else:
+            self._stream(pixels, out)
+        self._compute.synchronize()
 
     def _stream(self, pixels: Pixels, out: Tensor) -> None:
         for turn, (start, stop) in enumerate(even_chunks(len(pixels), CHUNK)):
-            chunk = self._sent(pixels[start:stop], turn % 2)
-            out[start:stop].copy_(self._tower(chunk), non_blocking=True)
+            features = self._tower(self._sent(pixels[start:stop], turn % 2))
+            out[start:stop].copy_(features[: stop - start], non_blocking=True)
 
     def _sent(self, pixels: Pixels, buffer: int) -> Tensor:
-        """The chunk on the device, ready for the computing stream; the copy runs while the chunk before is computed."""
-        staging = self._staging[buffer][: len(pixels)]
+        """The chunk on the device, filled up, ready for computing; the copy runs while the one before is computed."""
+        staging = self._staging[buffer][: -(-len(pixels) // STEP) * STEP]
         self._staged[buffer].synchronize()
-        staging.numpy()[:] = pixels
+        staging.numpy()[: len(pixels)] = pixels
         with torch.cuda.stream(self._upload):
             chunk = staging.to(self._device, non_blocking=True)
             self._staged[buffer].record(self._upload)
@@ -141,24 +148,24 @@ def _kernels(tower: nn.Module, device: torch.device) -> list[SDPBackend]:
     if not attentions or positions is None:
         return [*_CANDIDATES, SDPBackend.MATH]
     like = attentions[0]
-    shape = (CHUNK, like.n_heads, len(positions), like.head_width)
-    q = torch.randn(shape, device=device, dtype=like.in_proj_weight.dtype)
-    times_ms = {kernel: _time_ms(kernel, q) for kernel in _CANDIDATES}
+    shape = (CHUNK, len(positions), 3, like.n_heads, like.head_width)
+    qkv = torch.randn(shape, device=device, dtype=like.in_proj_weight.dtype).permute(2, 0, 3, 1, 4)
+    times_ms = {kernel: _time_ms(kernel, *qkv) for kernel in _CANDIDATES}
     best = min(times_ms, key=times_ms.__getitem__)
     _log.debug("Attention kernels, ms: %s", {kernel.name: round(ms, 3) for kernel, ms in times_ms.items()})
-    return [best, *_ALWAYS]
+    return list(dict.fromkeys((best, *_ALWAYS)))
 
 
-def _time_ms(kernel: SDPBackend, q: Tensor, n_runs: int = 10) -> float:
+def _time_ms(kernel: SDPBackend, q: Tensor, k: Tensor, v: Tensor, n_runs: int = 10) -> float:
     """Time of one attention, infinite where the kernel does not take this shape or precision."""
     start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     try:
         with warnings.catch_warnings(action="ignore"), sdpa_kernel(kernel):
             for _ in range(3):
-                scaled_dot_product_attention(q, q, q)
+                scaled_dot_product_attention(q, k, v)
             start.record()
             for _ in range(n_runs):
-                scaled_dot_product_attention(q, q, q)
+                scaled_dot_product_attention(q, k, v)
             stop.record()
         stop.synchronize()
     except RuntimeError:

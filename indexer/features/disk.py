@@ -45,7 +45,7 @@ class FeatureReader:
         self._space = space
         self._fingerprint = space.fingerprint  # worked out anew at each look
         self._space_bytes = bytes.fromhex(self._fingerprint)
-        self._readers = Readers(self._path)
+        self._readers = self._connect()
 
     def get_many(self, hashes: Sequence[ContentHash]) -> dict[ContentHash, StoredFeature]:
         """As the port says. About 100,000 a second and core, also for long lists; the features are read-only views.
@@ -83,6 +83,10 @@ class FeatureReader:
 
     def close(self) -> None:
         self._readers.close()
+
+    def _connect(self) -> Readers:
+        # Holds the index of 200,000 features, which every look goes through.
+        return Readers(self._path, cache_bytes=32 << 20)
 
     def _check(self, readers: Readers) -> None:
         with readers.snapshot() as con:
@@ -166,7 +170,7 @@ class DiskFeatureCache(FeatureReader):
         return task(self._readers)
 
     def _renew_readers(self) -> None:
-        old, self._readers = self._readers, Readers(self._path)
+        old, self._readers = self._readers, self._connect()
         old.close()
 
     def _drop_bad(self, rowids: Sequence[int]) -> None:

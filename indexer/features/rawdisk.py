@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,20 @@ def open_cache(folder: Path) -> Any:
             _check_if_small(con, path)
             con.execute("CREATE TABLE IF NOT EXISTS Settings (key TEXT NOT NULL UNIQUE, value)")
             con.execute("DELETE FROM Settings WHERE key NOT IN ('count', 'size')")
-        try:
-            return diskcache.Cache(os.fspath(folder), timeout=5, disk=RawDisk, **_SETTINGS)
-        except sqlite3.Error:
-            raise
-        except (ValueError, TypeError, AttributeError, AssertionError) as error:
-            raise StoreCorrupt(f"{path} is damaged: {error}") from error
+        return _open_quietly(folder)
+
+
+def _open_quietly(folder: Path) -> Any:
+    cache = diskcache.Cache.__new__(diskcache.Cache)  # in two steps: what fails to open must be closed all the same
+    try:
+        cache.__init__(os.fspath(folder), timeout=5, disk=RawDisk, **_SETTINGS)
+    except BaseException as error:
+        with suppress(AttributeError, sqlite3.Error):
+            cache.close()
+        if isinstance(error, ValueError | TypeError | AttributeError | AssertionError):
+            raise StoreCorrupt(f"{folder / DATABASE} is damaged: {error}") from error
+        raise
+    return cache
 
 
 def _check_if_small(con: sqlite3.Connection, path: Path) -> None:

@@ -57,7 +57,8 @@ class Blocks(Generic[A]):
 
     def release(self, n: int) -> None:
         """Give blocks back that `n` rows do not need; one spare is kept, lest a row that comes and goes churn."""
-        while len(self._starts) > 1 and self._starts[-2] >= n:
+        n_spare = 1 if n else 0
+        while len(self._starts) > n_spare and self._starts[-1 - n_spare] >= n:
             self.capacity = self._starts.pop()
             self._blocks.pop()
 

@@ -46,5 +46,5 @@ class TileBounds:
                 rows = self._blocks.view(tile * tile_rows, min((tile + 1) * tile_rows, n))
                 figures[tile] = self._measures[measure](rows)
 
-        self._crew.share(np.flatnonzero(np.isnan(figures)).tolist(), fill)
+        self._crew.share(np.flatnonzero(np.isnan(figures)).tolist(), fill, apart=True)
         return float(figures.max(initial=0.0))

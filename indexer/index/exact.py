@@ -22,8 +22,18 @@ def scores(rows: Features, query: Matrix) -> Matrix:
     found = np.empty(len(rows), np.float32)
     with np.errstate(over="ignore"):
         for at in range(0, len(rows), _AT_ONCE):
-            found[at : at + _AT_ONCE] = np.vecdot(rows[at : at + _AT_ONCE].astype(np.float64), wide)
+            found[at : at + _AT_ONCE] = np.vecdot(_wide(rows[at : at + _AT_ONCE]), wide)
     return found
+
+
+def _wide(rows: Features) -> NDArray[np.float64]:
+    """Rows in float64. A float16's bits in a float32's place are 2**112 times too small: much faster than `astype`."""
+    bits = rows.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= ~np.int32(0x7000_0000)  # copies of the sign
+    values = bits.view(np.float32)
+    values *= np.float32(2.0**112)
+    return values.astype(np.float64)
 
 
 def best(ids: Ids, found: Matrix, k: int) -> Neighbours:

@@ -128,6 +128,7 @@ class TorchIndex:
 
     def close(self) -> None:
         with self._lock:
+            self._register = Register()
             self._blocks.release(0)
 
     def _remove(self, id: int) -> bool:

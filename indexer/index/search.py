@@ -23,7 +23,7 @@ _NORM, _RESIDUAL = range(2)
 _FEW_QUERIES = 4  # up to here, scanning once per query is faster than converting every row for a product
 _MOST_QUERIES = 256  # multiplied together; more would spend memory and save little
 _SPARE = 16  # candidates beyond k: nearly always enough to tell that no other row can be among the k
-_SCAN_TILES = 8  # tiles in one call of the kernel, so that the call costs nothing beside the scan
+_SCAN_TILES = 4  # tiles in one call of the kernel, so that the call costs nothing beside the scan
 
 
 class ExactSearch:
@@ -91,7 +91,7 @@ class ExactSearch:
                 sieve.feed(start, selection.tile(start, stop))
             return sieve.found()
 
-        sifted = self._crew.share(selection.spans(self._blocks.tile_rows), sift)
+        sifted = self._crew.share(selection.spans(self._blocks.tile_rows), sift, apart=True)
         asked, places = (np.concatenate(parts) for parts in zip(*sifted, strict=True))
         order = np.argsort(asked, kind="stable")
         kept = np.split(selection.numbers(places[order]), np.searchsorted(asked[order], np.arange(1, len(queries))))

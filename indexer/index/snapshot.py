@@ -61,7 +61,7 @@ class SnapshotFolder:
             self._sweep()
             generation = max((number for number, *_ in self._files()), default=0) + 1
             try:
-                chunks = self._write(generation, "rows", lambda file: self._write_rows(file, index, generation))
+                chunks = self._write(generation, "rows", lambda file: self._write_rows(file, index))
                 manifest = Manifest(generation, self._fingerprint, self._dim, chunks, time.time())
                 self._write(generation, "json", lambda file: _write_manifest(file, manifest))
             except BaseException:
@@ -92,22 +92,17 @@ class SnapshotFolder:
             for *_, name in self._files():
                 os.unlink(self._path(name))
 
-    def _write_rows(self, file: BinaryIO, index: VectorIndex, generation: int) -> tuple[Chunk, ...]:
+    def _write_rows(self, file: BinaryIO, index: VectorIndex) -> tuple[Chunk, ...]:
         ids = index.ids()
-        starts = range(0, len(ids), self._chunk_rows)
 
         def checks() -> Iterator[Callable[[], Chunk]]:
-            for number, start in enumerate(starts):
+            for start in range(0, len(ids), self._chunk_rows):
                 parts = _parts(index, ids[start : start + self._chunk_rows])
-                yield partial(self._chunk, generation, number, parts)
+                yield partial(_chunk, parts)
                 for part in parts:
                     file.write(_bytes(part))
 
         return tuple(_ahead(checks()))
-
-    def _chunk(self, generation: int, number: int, parts: _Parts) -> Chunk:
-        digest = chunk_digest(self._fingerprint, generation, number, *(_bytes(part) for part in parts))
-        return Chunk(len(parts[0]), digest)
 
     def _load(self, generation: int, index: VectorIndex) -> None:
         with open(self._path(_name(generation, "json")), "rb") as file:
@@ -198,6 +193,10 @@ def _parts(index: VectorIndex, ids: Ids) -> _Parts:
     return (ids, norms, rows) if there.all() else (ids[there], norms[there], rows[there])
 
 
+def _chunk(parts: _Parts) -> Chunk:
+    return Chunk(len(parts[0]), chunk_digest(*(_bytes(part) for part in parts)))
+
+
 def _read(handle: int, manifest: Manifest, number: int, offset: int, chunk: Chunk) -> _Parts:
     """A chunk's ids, norms and rows, proved; raises StoreCorrupt."""
     data = np.empty(chunk.size_bytes(manifest.dim), np.uint8)
@@ -207,7 +206,7 @@ def _read(handle: int, manifest: Manifest, number: int, offset: int, chunk: Chun
         if not n_bytes:
             raise StoreCorrupt("the file ends too early")
         done += n_bytes
-    if chunk_digest(manifest.fingerprint, manifest.generation, number, data) != chunk.digest:
+    if chunk_digest(data.data) != chunk.digest:
         raise StoreCorrupt(f"chunk {number} fails its check")
     ids, norms, rows = np.split(data, [8 * chunk.n, 12 * chunk.n])
     return ids.view("<i8"), norms.view("<f4"), rows.view("<f2").reshape(chunk.n, manifest.dim)

@@ -63,6 +63,7 @@ class InotifyTree:
 
     def __init__(self, root: FilePath, exclude: Exclude) -> None:
         self._root = FilePath(root.rstrip(b"/") + b"/")
+        self._real_root = os.path.realpath(root).rstrip(b"/")
         self._exclude = exclude
         self.lost = ""
         # Folders are known by their path with a "/" at the end, which their files' names follow.
@@ -177,10 +178,11 @@ class InotifyTree:
 
     def _watch(self, folder: FilePath) -> bool:
         """Whether this folder is watched now. Raises for the root what keeps it from being so."""
-        watch = inotify_add_watch(self._descriptor, folder, _ROOT if folder == self._root else _BELOW)
+        # Without the "/" at the end, which would have a link followed.
+        path = folder.rstrip(b"/") or b"/"
+        watch = inotify_add_watch(self._descriptor, path, _ROOT if folder == self._root else _BELOW)
         if watch >= 0:
-            self._remember(watch, folder)
-            return True
+            return self._remember(watch, folder)
         error = ctypes.get_errno()
         if error in (errno.ENOSPC, errno.ENOMEM):
             raise WatchLimitError(_limit_text("max_user_watches"))
@@ -190,11 +192,14 @@ class InotifyTree:
             logger.warning("%s: %s; only scans see changes in it", display_path(folder), os.strerror(error))
         return False
 
-    def _remember(self, watch: WatchDescriptor, folder: FilePath) -> None:
+    def _remember(self, watch: WatchDescriptor, folder: FilePath) -> bool:
+        """Note a watch's folder; False if it is another folder's, to which a link above this path led just now."""
         before = self._folders.get(watch)
         if before == folder:
-            return
+            return True
         if before is not None:  # the same folder under an older name
+            if os.path.realpath(folder) != self._real_root + folder[len(self._root) - 1 : -1]:
+                return False
             self._forget(watch)
         stale = self._watches.get(folder)
         if stale is not None:  # another folder that had this name
@@ -203,6 +208,7 @@ class InotifyTree:
         self._folders[watch] = folder
         self._watches[folder] = watch
         self._inside.setdefault(_above(folder), set()).add(folder)
+        return True
 
     def _forget(self, watch: WatchDescriptor) -> None:
         folder = self._folders.pop(watch)

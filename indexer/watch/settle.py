@@ -102,6 +102,7 @@ class SettleQueue:
         self._closed = False
         self._overflowed = False
         self._dirty: dict[FilePath, _Dirty] = {}
+        self._looking: dict[FilePath, _Dirty] = {}
         self._in_flight: dict[FilePath, bool] = {}  # -> added again
         self._fresh: deque[tuple[_Dirty, int]] = deque()
         self._waiting: list[tuple[float, int, _Dirty, int]] = []  # heap of (due_s, n, path, turn)
@@ -112,12 +113,12 @@ class SettleQueue:
 
     def add(self, path: FilePath) -> None:
         with self._changed:
-            if path in self._in_flight:
+            if path.endswith(b"/"):
+                self._hint_below(path)
+            elif path in self._in_flight:
                 self._in_flight[path] = True
-                return
-            dirty = self._dirty.get(path)
-            if dirty is not None:
-                self._hint(dirty)
+            elif path in self._dirty:
+                self._hint(self._dirty[path])
             elif len(self._dirty) < self._n_max:
                 self._begin(path)
             else:
@@ -202,6 +203,7 @@ class SettleQueue:
             dirty, turn = line.popleft()
             if dirty.turn == turn:
                 dirty.place = _Place.LOOKING
+                self._looking[dirty.path] = dirty
                 drawn.append(dirty)
         return drawn
 
@@ -270,6 +272,15 @@ class SettleQueue:
         elif dirty.place is _Place.READY or dirty.writer_wait_s:  # it may have gone; the writer may have closed it
             self._make_fresh(dirty)
 
+    def _hint_below(self, folder: FilePath) -> None:
+        """What is with a taker or in flight may be from before the change; all else is looked at before it goes out."""
+        for path in self._in_flight:
+            if path.startswith(folder):
+                self._in_flight[path] = True
+        for path, dirty in self._looking.items():
+            if path.startswith(folder):
+                dirty.again = True
+
     def _make_fresh(self, dirty: _Dirty) -> None:
         dirty.place, dirty.again = _Place.FRESH, False
         dirty.turn += 1
@@ -283,6 +294,7 @@ class SettleQueue:
 
     def _put(self, dirty: _Dirty, rest_s: float | None, handed_out: bool) -> None:
         """Where a path goes after a look."""
+        del self._looking[dirty.path]
         if handed_out:
             del self._dirty[dirty.path]
             self._in_flight[dirty.path] = dirty.again

@@ -36,7 +36,8 @@ class FolderWatcher:
     Args:
         folders: What to watch, sub-folders included; none inside another. They may be missing now and come later.
         exclude: What to leave out.
-        on_dirty: Told each path that may have changed; must neither block nor raise.
+        on_dirty: Told each path that may have changed, and each folder to be compared, with a "/" at its end, before
+            `on_rescan` is; must neither block nor raise.
         on_rescan: Told a folder to compare with what is known, and why. The folder may be gone.
         polling: `always`, `never`, or `auto`: on network file systems.
         poll_s: Time between two rescans of a folder that is polled, seconds.
@@ -93,12 +94,17 @@ class _Handler(FileSystemEventHandler):
         if not isinstance(event, HintsEvent):
             return
         for path in event.hints.dirty:
-            try:
-                self._on_dirty(path)
-            except Exception:
-                logger.exception("a hint about %s was lost", display_path(path))
+            self._hint(path)
         for folder, reason in event.hints.rescans.items():
+            # A scan compares with what is recorded, and so overlooks what is on its way to be recorded.
+            self._hint(FilePath(folder + b"/"))
             try:
                 self._on_rescan(folder, reason)
             except Exception:
                 logger.exception("a rescan of %s was lost", display_path(folder))
+
+    def _hint(self, path: FilePath) -> None:
+        try:
+            self._on_dirty(path)
+        except Exception:
+            logger.exception("a hint about %s was lost", display_path(path))

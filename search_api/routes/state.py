@@ -10,7 +10,6 @@ from litestar.params import QueryParameter
 from search_api.answers import errors_answer, gpu_answer, stats_answer
 from search_api.bodies import ApiRequest
 from search_api.openapi import refusals
-from search_api.queries import limited
 from search_api.responses import Json
 from search_api.schemas import ErrorsAnswer, GpuMemoryAnswer, StatsAnswer
 from search_api.settings import MAX_LIMIT
@@ -30,7 +29,7 @@ async def stats(request: ApiRequest) -> Json[StatsAnswer]:
 async def errors(request: ApiRequest, limit: Limit = 100, offset: Offset = 0) -> Json[ErrorsAnswer]:
     """Files that cannot be searched, and why; the latest first."""
     service = request.service
-    most = limited(limit, service.settings)
+    most = min(limit, service.settings.max_limit)
 
     def work() -> ErrorsAnswer:
         records, total = service.engine.refused(most, offset)

@@ -221,6 +221,9 @@ def test_requests_are_logged_only_if_asked_for(engine: FakeEngine, caplog: pytes
     assert record.getMessage().startswith("GET /api/images/abc 404 ")
     assert record.getMessage().endswith(response.headers["x-request-id"])
     assert "secret" not in record.getMessage()
+    with serving(engine, ApiSettings(access_log=True)) as http:
+        http.get("/a%0aGET /forged 200")
+    assert "\n" not in caplog.records[-1].getMessage()
 
 
 def test_bodies_together_stay_within_their_memory(engine: FakeEngine) -> None:

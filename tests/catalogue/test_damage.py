@@ -13,7 +13,7 @@ import pytest
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.errors import StoreCorrupt
 from indexer.sqlite import Readers, open_writer
-from indexer.types import FilePath, Found, Gone, Outcome, Reason, Stamp
+from indexer.types import ContentHash, FilePath, Found, Gone, Outcome, Reason, Stamp
 from tests.catalogue.samples import answers, found, recorded, refused
 from tests.fakes.catalogue import MemoryCatalogue
 
@@ -25,7 +25,7 @@ OUTCOMES: list[Outcome] = [
 ]
 TRUTH = recorded(OUTCOMES)
 FIRST = found(b"/pictures/0/IMG_0000.jpg", 0)
-N_MUTANTS = 120
+N_MUTANTS = 96
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +197,32 @@ def test_a_damaged_database_is_set_aside_and_told(sound: Path, tmp_path: Path) -
     assert aside.with_name(aside.name + ".2").exists()
 
 
+def test_a_damaged_log_takes_the_latest_batches_back_whole_and_brings_no_id_back(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    live = tmp_path / "live"
+    live.mkdir()
+    catalogue, model = SqliteCatalogue.open(live / "catalogue.db", clock=lambda: NOW), MemoryCatalogue()
+    states, ids = [answers(model)], set()
+    for n in range(0, len(OUTCOMES), 20):
+        ids |= set(catalogue.commit(OUTCOMES[n : n + 20]).ids.values())
+        model.commit(OUTCOMES[n : n + 20])
+        states.append(answers(model))
+    seen = set()
+    for n in range(20):
+        copy = tmp_path / str(n)
+        shutil.copytree(live, copy)
+        log = bytearray((copy / "catalogue.db-wal").read_bytes())
+        flip_one(log, rng) if n % 2 else cut(log, rng)
+        (copy / "catalogue.db-wal").write_bytes(log)
+        (copy / "catalogue.db-shm").unlink()
+        damaged = SqliteCatalogue.open(copy / "catalogue.db", clock=lambda: NOW + 60)
+        seen.add(states.index(answers(damaged)))
+        assert ids.isdisjoint(damaged.commit([found(b"/new.jpg", 999)]).ids.values())
+        damaged.close()
+    catalogue.close()
+    assert len(seen) > 2, "the damage reached different batches"
+
+
 def test_a_row_whose_picture_was_exchanged_is_left_out_and_recorded_anew(sound: Path, tmp_path: Path) -> None:
     path = tmp_path / "catalogue.db"
     shutil.copy(sound, path)
@@ -211,6 +237,34 @@ def test_a_row_whose_picture_was_exchanged_is_left_out_and_recorded_anew(sound: 
     scan(catalogue)
     nothing_wrong_is_served(catalogue)
     assert catalogue.counts().files == 90
+    catalogue.close()
+
+
+ASK: dict[str, Callable[[SqliteCatalogue, int], object]] = {
+    "images": lambda catalogue, vector_id: catalogue.images([vector_id]),
+    "file": lambda catalogue, vector_id: catalogue.file(FIRST.path),
+    "paths_of": lambda catalogue, vector_id: catalogue.paths_of([FIRST.hash, ContentHash(bytes(32))]),
+    "ids_of": lambda catalogue, vector_id: catalogue.ids_of([FIRST.hash, ContentHash(bytes(32))]),
+    "hash_by_stamp": lambda catalogue, vector_id: catalogue.hash_by_stamp(FIRST.stamp),
+    "live": lambda catalogue, vector_id: vector_id in catalogue.live()[0],
+}
+
+
+@pytest.mark.parametrize("first", ASK)
+@pytest.mark.parametrize("change", ["hash = zeroblob(32)", "width_px = 1", "format = 'GIF'"])
+def test_a_content_that_rots_is_left_out_of_every_answer_and_recorded_anew(
+    sound: Path, tmp_path: Path, change: str, first: str
+) -> None:
+    shutil.copy(sound, tmp_path / "catalogue.db")
+    catalogue = SqliteCatalogue.open(tmp_path / "catalogue.db")
+    vector_id = catalogue.ids_of([FIRST.hash])[FIRST.hash]
+    assert all(ask(catalogue, vector_id) for ask in ASK.values())
+    catalogue._con.execute(f"UPDATE content SET {change} WHERE id = {vector_id}")
+    assert not ASK[first](catalogue, vector_id), "whoever meets it first"
+    assert not any(ask(catalogue, vector_id) for ask in ASK.values())
+    scan(catalogue)
+    assert catalogue.paths_of([FIRST.hash])
+    nothing_wrong_is_served(catalogue)
     catalogue.close()
 
 

@@ -88,5 +88,5 @@ class History(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-History.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+History.TestCase.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
 TestHistory = History.TestCase

@@ -66,6 +66,13 @@ def test_a_closed_catalogue_is_one_file_and_answers_no_more(open_sqlite: Open, t
         catalogue.commit([gone(A)])
 
 
+def test_every_commit_waits_for_the_disk(open_sqlite: Open) -> None:
+    con = open_sqlite()._con
+    assert con.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert con.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert con.execute("PRAGMA mmap_size").fetchone() in ((0,), None)
+
+
 def test_a_lost_catalogue_hands_out_other_ids_than_the_new_one(open_sqlite: Open, tmp_path: Path) -> None:
     lost = open_sqlite()
     ids = set(lost.commit([found(b"/%d" % n, n) for n in range(100)]).ids.values())

@@ -91,6 +91,7 @@ def test_a_second_start_keeps_the_pictures(
     (pictures / "mine.jpg").write_bytes(b"mine")
     before = files_below(pictures)
     outcome = run("demo", "--images", "9", "--port", str(port))
+    assert outcome.code == 0
     assert files_below(pictures) == before
     assert "drew" not in outcome.err
 

@@ -104,8 +104,13 @@ def test_a_stop_that_takes_too_long_fails_and_says_how_to_go_on(
     assert "stop it again" in outcome.err
 
 
-def test_a_process_that_took_the_number_over_is_left_alone(sleeper: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_took_the_number_over_is_left_alone(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(verb.signal, "pidfd_send_signal", lambda *arguments: sent.append(arguments))
     assert verb.end_process(sleeper.pid, lambda: False, timeout_s=5)
+    assert sent == []
     assert sleeper.poll() is None
 
 

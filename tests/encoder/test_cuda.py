@@ -13,7 +13,7 @@ from torch import nn
 
 from indexer.encoder.attention import SelfAttention, shorten_attention
 from indexer.encoder.checkpoint import resolve
-from indexer.encoder.cuda import CHUNK, GRAPH_SIZES, even_chunks, graph_size
+from indexer.encoder.cuda import CHUNK, GRAPH_SIZES, STEP, even_chunks, graph_size
 from indexer.encoder.openclip import OpenClipEncoder
 from tests.encoder.conftest import cosines, pictures
 
@@ -35,6 +35,7 @@ def test_small_batches_have_a_recorded_size_that_holds_them() -> None:
         assert n <= size < 2 * n
     assert graph_size(GRAPH_SIZES[-1] + 1) is None
     assert GRAPH_SIZES[-1] <= CHUNK
+    assert CHUNK % STEP == 0  # a full chunk is filled up to no more than the staging memory holds
 
 
 @pytest.mark.parametrize("masks", ["none", "one", "one each"])

@@ -21,7 +21,7 @@ from tests.features.samples import SPACE, hash_of, same, some
 N = 60
 FEATURES = some(*range(N))
 PAGE = 16_384
-N_MUTANTS = 200
+N_MUTANTS = 126
 
 
 @pytest.fixture(autouse=True)

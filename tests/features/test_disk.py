@@ -12,7 +12,7 @@ import diskcache
 import numpy as np
 import pytest
 
-from indexer.errors import Stopped, StoreError
+from indexer.errors import Stopped, StoreCorrupt, StoreError
 from indexer.features.disk import DiskFeatureCache, FeatureReader
 from indexer.features.rawdisk import RawDisk, open_cache
 from tests.features.samples import SPACE, feature_of, hash_of, same, some, space_of
@@ -212,6 +212,24 @@ def test_the_disk_refuses_everything_but_text_keys_and_bytes(folder: Path) -> No
         cache.set("key", file, read=True)
     cache.set("key", b"value")
     assert cache.get("key") == b"value"
+    cache.close()
+
+
+def test_diskcache_itself_follows_no_planted_row_either(folder: Path, tmp_path: Path) -> None:
+    folder.mkdir(parents=True)
+    cache = open_cache(folder)
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"private")
+    cache.set("key", b"value")
+    sql(folder, "UPDATE Cache SET mode = 2, filename = ?, value = NULL", "../../precious")
+    with pytest.raises(StoreCorrupt):
+        cache.get("key")
+    cache.set("key", b"another")
+    assert cache.get("key") == b"another"
+    assert precious.read_bytes() == b"private"
+    sql(folder, "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 0, 1, 'x')", pickle.dumps(Explosive(precious)))
+    with pytest.raises(StoreCorrupt):
+        list(cache)
     cache.close()
 
 

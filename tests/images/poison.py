@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import time
 
@@ -45,6 +46,9 @@ def _obey(data: bytes) -> None:
         ctypes.string_at(0)
     elif order == b"exit":
         os._exit(3)
+    elif order == b"orphan":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
     elif order == b"sleep":
         time.sleep(600)
     elif order == b"spin":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
@@ -48,3 +49,9 @@ def test_hostile_files_are_refused_with_a_reason_and_good_ones_decode(real_pool:
     assert {Reason.CORRUPT, Reason.UNSUPPORTED, Reason.TOO_MANY_PIXELS} <= reasons.keys()
     assert not reasons.keys() & {Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT}
     assert reasons.total() > 150
+
+
+def test_the_nursery_forks_from_one_thread(real_pool: DecodePool) -> None:
+    real_pool.decode(saved(scene(20, 20), "PNG")).result(WAIT_S)
+    # A fork of a process with more threads may start its life with a lock that nobody will release.
+    assert "Threads:\t1\n" in Path(f"/proc/{real_pool._nursery._process.pid}/status").read_text()

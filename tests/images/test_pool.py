@@ -210,7 +210,7 @@ def test_an_unforeseen_error_is_told_and_costs_no_child(one: DecodePool) -> None
 
 @pytest.mark.parametrize("poison", [b"sleep", b"spin"])
 def test_a_hang_ends_at_the_deadline_and_costs_its_own_file_only(pool: Pool, poison: bytes) -> None:
-    opened = pool(timeout_s=0.5)
+    opened = pool(timeout_s=1.0)
     futures = [opened.decode(data) for data in (b"x", poison, b"y", b"z")]
     assert reason_of(futures[1]) is Reason.DECODER_TIMEOUT
     assert pid_of(futures[0]) != pid_of(futures[2]) == pid_of(futures[3])
@@ -224,7 +224,7 @@ def test_a_memory_bomb_costs_its_own_file_only(one: DecodePool, poison: bytes) -
 
 
 def test_one_poison_after_another_is_survived(pool: Pool) -> None:
-    opened = pool(2, timeout_s=0.5)
+    opened = pool(2, timeout_s=1.0)
     orders = [b"abort", b"x", b"sleep", b"x", b"allocate", b"segfault", b"x", b"abort", b"abort", b"x"] * 2
     futures = [opened.decode(order) for order in orders]
     for order, future in zip(orders, futures, strict=True):
@@ -234,6 +234,12 @@ def test_one_poison_after_another_is_survived(pool: Pool) -> None:
 def test_damage_left_by_an_earlier_file_is_not_blamed_on_the_next(one: DecodePool) -> None:
     damaging, innocent = one.decode(b"damage"), one.decode(b"x")
     assert pid_of(damaging) != pid_of(innocent)
+
+
+def test_a_file_that_takes_the_nursery_along_is_refused_in_the_end(one: DecodePool) -> None:
+    poison, innocent = one.decode(b"orphan"), one.decode(b"x")
+    assert reason_of(poison) is Reason.DECODER_CRASHED
+    assert innocent.result(WAIT_S)
 
 
 def test_thumbnails_of_poison_are_refused_too(one: DecodePool) -> None:

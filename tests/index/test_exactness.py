@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.index import gemm
 from indexer.index.cpu import CpuIndex
+from indexer.index.propose import top
 from tests.index.samples import REAL, Make, draw_queries, draw_rows, expected, fill, opened
 
 DIM = 64
@@ -161,3 +163,17 @@ def test_what_conversion_loses_is_within_its_bound(seed: int, magnitude: float) 
     assert np.linalg.norm(wide, axis=1).max() <= gemm.norm_bound(rows)
     large = np.abs(wide) >= 2.0**-14
     assert (np.abs(seen - wide)[large] <= np.abs(wide)[large] * 2.0**-8).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 1500), st.integers(1, 9), st.booleans())
+def test_the_largest_scores_are_found_group_by_group(seed: int, n: int, n_wanted: int, few_values: bool) -> None:
+    random = np.random.default_rng(seed)
+    scores = random.integers(-3, 4, (3, n)) if few_values else random.standard_normal((3, n))
+    scores = torch.tensor(scores, dtype=torch.float32)
+    n_wanted = min(n_wanted, n)
+    places, values = top(scores, n_wanted)
+    wanted = np.sort(scores.numpy(), axis=1)[:, n - n_wanted :]
+    np.testing.assert_array_equal(np.sort(values.numpy(), axis=1), wanted)
+    np.testing.assert_array_equal(scores.gather(1, places).numpy(), values.numpy())
+    assert all(len(set(row)) == n_wanted for row in places.tolist())

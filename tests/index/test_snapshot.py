@@ -166,6 +166,23 @@ def test_a_file_cut_short_is_not_believed(kind: str, kept: int, folder: Snapshot
     assert loaded(folder) == (1, content(filled(100)))
 
 
+def test_a_file_with_more_behind_it_is_not_believed(folder: SnapshotFolder, tmp_path: Path) -> None:
+    folder.save(filled(100))
+    with open(tmp_path / "index" / "gen-000001.rows", "ab") as file:
+        file.write(b"x")
+    assert loaded(folder) == (0, {})
+
+
+def test_nothing_of_a_damaged_generation_stays_in_the_index(folder: SnapshotFolder, tmp_path: Path) -> None:
+    folder.save(filled(100))
+    other = MemoryIndex(DIM)
+    fill(other, draw_rows(300, seed=9), first_id=5000)
+    folder.save(other)
+    path = tmp_path / "index" / "gen-000002.rows"
+    flip(path, 8 * path.stat().st_size - 1)
+    assert loaded(folder) == (1, content(filled(100)))
+
+
 def test_a_zeroed_page_is_not_believed(folder: SnapshotFolder, tmp_path: Path) -> None:
     folder.save(filled(100))
     folder.save(filled(300))
@@ -203,9 +220,12 @@ def test_a_manifest_without_its_rows_is_not_believed(folder: SnapshotFolder, tmp
     assert loaded(folder) == (1, content(filled(100)))
 
 
-def test_rows_with_an_id_twice_are_not_believed(folder: SnapshotFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ids", [[1, 2, 2, 3], [*range(1, 65), *range(64, 101)], [*range(2, 66), 1]])
+def test_rows_with_an_id_twice_or_out_of_order_are_not_believed(
+    ids: list[int], folder: SnapshotFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = filled(100)
-    monkeypatch.setattr(index, "ids", lambda: np.array([1, 2, 2, 3]))
+    monkeypatch.setattr(index, "ids", lambda: np.array(ids))
     folder.save(index)
     assert loaded(folder) == (0, {})
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from indexer.errors import Stopped
 from indexer.index.lock import ReadersWriter
 from tests.index.samples import Make, cpu_bfloat16, cpu_float32, draw_rows, fill, norms_of, opened, torch_on_cpu
 
@@ -55,6 +56,18 @@ def test_searches_beside_changes_see_whole_rows_and_no_removed_ids(make: Make, n
         pool.submit(change).result(timeout=6 * WAIT_S)
         assert all(s.result(timeout=WAIT_S) for s in searches)
         assert len(index) == 1200
+
+
+@pytest.mark.parametrize("make", [cpu_bfloat16, torch_on_cpu])
+@pytest.mark.parametrize("n_queries", [1, 8])
+def test_a_search_after_the_end_is_refused_or_finds_nothing(make: Make, n_queries: int) -> None:
+    with opened(make) as index:
+        fill(index, draw_rows(500))
+    try:
+        found = index.search(draw_rows(n_queries).astype(np.float32), 3)
+    except Stopped:
+        return
+    assert (found.ids == -1).all()
 
 
 def test_readers_share_the_lock() -> None:

@@ -264,7 +264,7 @@ def change(root: bytes, kind: str, relative: bytes, other: bytes) -> None:
         return
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(before=CHANGES, after=CHANGES)
 def test_a_scan_reports_exactly_the_difference_to_a_fresh_walk(
     before: list[tuple[str, bytes, bytes]], after: list[tuple[str, bytes, bytes]]
