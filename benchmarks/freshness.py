@@ -33,7 +33,9 @@ SETTLE_S = 1.0
 
 def picture(seed: int) -> bytes:
     rng = np.random.default_rng(seed)
-    image = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((500, 375), Image.Resampling.BICUBIC)
+    image = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+        (500, 375), Image.Resampling.BICUBIC
+    )
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
@@ -46,7 +48,8 @@ def serving(root: Path) -> Iterator[httpx.Client]:
         port = free.getsockname()[1]
     (root / "pictures").mkdir()
     settings = {
-        "watch.folders": root / "pictures", "store.dir": root / "data", "watch.settle_s": SETTLE_S, "model.name": "demo",
+        "watch.folders": root / "pictures", "store.dir": root / "data", "watch.settle_s": SETTLE_S,
+        "model.name": "demo",
         "api.port": port, "log.level": "warning",
     }  # fmt: skip
     flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
@@ -127,7 +130,13 @@ def rows(n: int, n_moved: int) -> Iterator[Row]:
         folder = Path(root) / "pictures"
         for what, took in each_change(http, folder, n).items():
             p50 = statistics.median(took)
-            yield at_most(f"M-{what}", f"{what} to answer, p50 of {n} (p90 {np.quantile(took, 0.9):.2f} s)", p50, "s", SETTLE_S + 0.5)
+            yield at_most(
+                f"M-{what}",
+                f"{what} to answer, p50 of {n} (p90 {np.quantile(took, 0.9):.2f} s)",
+                p50,
+                "s",
+                SETTLE_S + 0.5,
+            )
         encoded = encoded_by_moves(http, folder, n_moved)
         yield at_most("M-moves", f"pictures encoded by {n_moved} renames and {n_moved} copies", encoded, "images", 0)
 

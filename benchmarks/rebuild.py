@@ -34,7 +34,12 @@ from indexer.types import FilePath, Found, ImageInfo, Stamp, StoredFeature, cont
 
 def configured(root: Path) -> Config:
     (root / "pictures").mkdir(exist_ok=True)
-    flags = {"watch.folders": str(root / "pictures"), "store.dir": str(root / "data"), "model.name": "demo", "model.device": "cpu"}
+    flags = {
+        "watch.folders": str(root / "pictures"),
+        "store.dir": str(root / "data"),
+        "model.name": "demo",
+        "model.device": "cpu",
+    }
     return load(flags=flags, environ={}, cwd=root).config
 
 
@@ -54,20 +59,29 @@ def fill(config: Config, n: int) -> None:
         hashes = [content_hash(b"%d" % i) for i in several]
         cache.put_many({h: StoredFeature(v.astype(np.float16), info) for h, v in zip(hashes, vectors, strict=True)})
         folder = os.fsencode(config.folders[0])
-        catalogue.commit([
-            Found(FilePath(folder + b"/%d/%d.jpg" % (i // 1000, i)), Stamp(1, i + 1, 86_000, i, i), h, info)
-            for i, h in zip(several, hashes, strict=True)
-        ])
+        catalogue.commit(
+            [
+                Found(FilePath(folder + b"/%d/%d.jpg" % (i // 1000, i)), Stamp(1, i + 1, 86_000, i, i), h, info)
+                for i, h in zip(several, hashes, strict=True)
+            ]
+        )
     cache.close()
     catalogue.close()
 
 
 def rebuild_command(config: Config) -> tuple[float, str]:
     """Seconds and the closing line of `indexer rebuild` without a server."""
-    flags = ["--set", f"watch.folders={config.folders[0]}", "--set", f"store.dir={config.store_dir}", "--set", "model.name=demo",
-             "--set", "model.device=cpu"]  # fmt: skip
+    settings = (
+        f"watch.folders={config.folders[0]}",
+        f"store.dir={config.store_dir}",
+        "model.name=demo",
+        "model.device=cpu",
+    )
+    flags = [part for each in settings for part in ("--set", each)]
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "indexer", *flags, "rebuild"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "indexer", *flags, "rebuild"], capture_output=True, text=True, check=True
+    )
     return time.perf_counter() - started, (done.stdout + done.stderr).strip().splitlines()[-1]
 
 
@@ -105,8 +119,12 @@ def rows(n: int, n_start: int) -> Iterator[Row]:
         shutil.rmtree(config.store_dir)
         fill(config, n_start)
         rebuild_command(config)
-        yield at_most("R10a", f"first answer at {n_start:,} features from a snapshot", start_up(config, snapshot=True), "s", 3)
-        yield at_most("R10b", f"first answer at {n_start:,} features, snapshot deleted", start_up(config, snapshot=False), "s", 6)
+        yield at_most(
+            "R10a", f"first answer at {n_start:,} features from a snapshot", start_up(config, snapshot=True), "s", 3
+        )
+        yield at_most(
+            "R10b", f"first answer at {n_start:,} features, snapshot deleted", start_up(config, snapshot=False), "s", 6
+        )
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

@@ -52,7 +52,7 @@ class Decoder(Protocol):
         ...
 
     def thumbnail(self, data: bytes, side_px: int) -> Future[bytes]:
-        """A JPEG that fits into `side_px` squared, upright, RGB, without metadata; raises `ImageRefused` in the future."""
+        """A JPEG that fits into `side_px` squared, upright, RGB, no metadata; the future may raise `ImageRefused`."""
         ...
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class Encoder(Protocol):
 
 
 class Embedder(Protocol):
-    """The lane in front of an encoder: one owner thread, queries before bulk work, one batch at a time, no waiting to fill one.
+    """The lane in front of an encoder: one owner thread, queries before bulk work, one batch at a time, never waiting.
 
     A batch that runs out of memory is halved and tried again, later grown back; a picture whose feature is not finite,
     or that does not fit alone, fails alone with `ImageRefused`.
@@ -144,7 +144,7 @@ class Embedder(Protocol):
 
 
 class FeatureCache(Protocol):
-    """Features of one embedding space by content hash; each carries a checksum. Losing it costs encoding, never truth."""
+    """Features of one space by content hash, each with a checksum. Losing it costs encoding, never truth."""
 
     def get_many(self, hashes: Sequence[ContentHash]) -> dict[ContentHash, StoredFeature]:
         """Those that are there and pass their check; a row that fails it is dropped and counts as absent."""
@@ -258,7 +258,7 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, queries: Matrix, k: int, among: Ids | None = None) -> Neighbours:
-        """The k best rows (all, if fewer) per query (q, dim) float32; `among` restricts to these ids, absent ones ignored.
+        """The k best rows (all, if fewer) per query (q, dim) float32; `among` restricts to these ids, if they are there.
 
         Raises:
             ValueError: k < 1, wrong shape, or a query that is not finite.
@@ -292,12 +292,12 @@ class VectorIndex(Protocol):
 
 
 class Snapshots(Protocol):
-    """Generations of an index on disk, bound to one embedding space and one way of indexing. Derived: may be deleted."""
+    """Generations of an index on disk, for one embedding space and one way of indexing. Derived: may be deleted."""
 
     def save(self, index: VectorIndex) -> int:
         """Write the next generation, durably, keep it and the one before, and return its number.
 
-        Rows changed meanwhile may be in it or not; whoever loads it compares ids with the catalogue. Raises `StoreFull`.
+        Rows changing meanwhile may be in or not: whoever loads it compares ids with the catalogue. Raises `StoreFull`.
         """
         ...
 
@@ -321,7 +321,7 @@ class Settle(Protocol):
         ...
 
     def take(self, limit: int, timeout_s: float) -> list[Settled]:
-        """Up to `limit` paths at rest, files that exist first; empty after `timeout_s`. Each is in flight until `done`."""
+        """Up to `limit` paths at rest, existing files first; empty after `timeout_s`. Each is in flight until `done`."""
         ...
 
     def done(self, path: FilePath) -> None:

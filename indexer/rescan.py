@@ -1,4 +1,4 @@
-"""What events miss, a comparison of the folders with the catalogue finds: at the start, now and then, and when asked."""
+"""What events miss, comparing the folders with the catalogue finds: at the start, now and then, and when asked."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def restore(
     lock: Lock,
     *,
     anew: bool = False,
-    on_progress: Callable[[int, int], None] = lambda n_done, n_total: None,
+    on_progress: Callable[[int, int], None] = lambda _n_done, _n_total: None,
 ) -> Restored:
     """Make the index hold exactly the live contents that have a feature.
 
@@ -52,7 +52,10 @@ def restore(
     changes is replayed, and whatever a snapshot lacks or has too much is mended the same way.
 
     Args:
-        catalogue, cache, index, geometry: The parts.
+        catalogue: What is live.
+        cache: Where features come from.
+        index: What is filled or mended.
+        geometry: Makes rows of features.
         lock: The committer's; held for each step, so that no content dies between the look and the write.
         anew: Write every row again, not only those that are absent.
         on_progress: Called with rows done and rows to do.

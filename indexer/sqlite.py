@@ -104,10 +104,9 @@ class Readers:
     Lending, not one for each thread: threads come and go, and none leaves a connection behind.
     """
 
-    def __init__(self, path: Path, *, cache_bytes: int = 8 << 20, immutable: bool = False) -> None:
+    def __init__(self, path: Path, *, cache_bytes: int = 8 << 20) -> None:
         self._path = path
         self._cache_bytes = cache_bytes
-        self._immutable = immutable
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -137,7 +136,7 @@ class Readers:
         return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        address = f"file:{quote(os.fsencode(self._path))}?mode=ro" + ("&immutable=1" if self._immutable else "")
+        address = f"file:{quote(os.fsencode(self._path))}?mode=ro"
         con = sqlite3.connect(address, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
         try:
             _configure(con, self._cache_bytes)

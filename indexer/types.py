@@ -20,7 +20,7 @@ ContentHash = NewType("ContentHash", bytes)
 """SHA-256 of a file's whole content, 32 bytes; `.hex()` is the public id of an image and what `sha256sum` prints."""
 
 Pixels: TypeAlias = NDArray[np.uint8]
-"""Preprocessed images before normalisation, RGB, channels last: (n, side, side, 3), or (side, side, 3) for one."""
+"""Preprocessed images before normalisation, RGB: (n, side, side, 3), or (side, side, 3) for one."""
 
 Features: TypeAlias = NDArray[np.float16]
 """Visual features, (n, d), each of unit length (normalised in float32, then rounded)."""
@@ -45,7 +45,7 @@ def content_hash(data: bytes) -> ContentHash:
 
 
 class Stamp(NamedTuple):
-    """What the file system says of a file. Two equal stamps mean the same bytes; a rename may change only `ctime_ns`."""
+    """What the file system says of a file. Equal stamps mean the same bytes; a rename changes only `ctime_ns`."""
 
     device: int
     inode: int
@@ -190,7 +190,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A path holds something that cannot be searched, and why. Tried again when its stamp changes (see `Reason.transient`)."""
+    """A path holds what cannot be searched, and why. Tried again when its stamp changes; see `Reason.transient`."""
 
     path: FilePath
     stamp: Stamp
@@ -264,7 +264,7 @@ class Counts:
 
 
 class Neighbours(NamedTuple):
-    """Result of a search in the index: (q, k) each, best first, ties by lower id, padded with id -1 and score -inf."""
+    """What a search in the index found: (q, k) each, best first, ties by lower id, padded with id -1 and score -inf."""
 
     ids: Ids
     scores: Matrix
@@ -272,11 +272,15 @@ class Neighbours(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TextQuery:
+    """Words to look for."""
+
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImageQuery:
+    """A picture's file, whole, to look for its like."""
+
     data: bytes = field(repr=False)
 
 
@@ -324,7 +328,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedImage:
-    """A picture's id, its visual feature (d,) float32 and, where the model has one, its joint embedding (j,) float32."""
+    """A picture's id, its visual feature (d,) float32 and, if there is a joint space, its embedding (j,) float32."""
 
     id: str
     feature: Matrix

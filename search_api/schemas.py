@@ -175,6 +175,7 @@ class ProgressAnswer(Struct, frozen=True):
     rate_per_s: float
     eta_s: float | None
     summary: dict[str, int | float]
+    error: str = ""
 
 
 class StatsAnswer(Struct, frozen=True):

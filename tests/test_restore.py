@@ -29,9 +29,9 @@ class World:
         self.features = {
             hash: StoredFeature(EMBEDDER.feature_of(pixels_of(b"%d" % i)), INFO) for i, hash in enumerate(self.hashes)
         }
-        committed = self.catalogue.commit([
-            Found(FilePath(b"/w/%d" % i), Stamp(1, i, 1, 1, 1), hash, INFO) for i, hash in enumerate(self.hashes)
-        ])
+        committed = self.catalogue.commit(
+            [Found(FilePath(b"/w/%d" % i), Stamp(1, i, 1, 1, 1), hash, INFO) for i, hash in enumerate(self.hashes)]
+        )
         self.ids = dict(committed.ids)
         if self.features:
             self.cache.put_many(self.features)
@@ -77,7 +77,12 @@ def test_progress_rises_to_the_whole() -> None:
     world = World(5000)
     steps: list[tuple[int, int]] = []
     restore(
-        world.catalogue, world.cache, world.index, GEOMETRY, Lock(), on_progress=lambda done, total: steps.append((done, total))
+        world.catalogue,
+        world.cache,
+        world.index,
+        GEOMETRY,
+        Lock(),
+        on_progress=lambda done, total: steps.append((done, total)),
     )
     assert steps[0] == (0, 5000)
     assert steps[-1] == (5000, 5000)

@@ -20,7 +20,7 @@ from indexer.types import (
 )
 from tests.fakes.catalogue import MemoryCatalogue
 from tests.fakes.index import MemoryIndex
-from tests.fakes.river import SPACE, FakeDecoder, FakeEmbedder, pixels_of
+from tests.fakes.river import FakeDecoder, FakeEmbedder, pixels_of
 
 N = 60
 
@@ -35,10 +35,12 @@ class World:
         self.catalogue = MemoryCatalogue()
         self.data = [b"picture-%d" % i for i in range(N)]
         self.features = np.stack([self.embedder.feature_of(pixels_of(data)) for data in self.data])
-        committed = self.catalogue.commit([
-            Found(FilePath(b"/w/%d" % i), Stamp(1, i, 1, 1, 1), content_hash(data), ImageInfo("png", 8, 8, 9))
-            for i, data in enumerate(self.data)
-        ])
+        committed = self.catalogue.commit(
+            [
+                Found(FilePath(b"/w/%d" % i), Stamp(1, i, 1, 1, 1), content_hash(data), ImageInfo("png", 8, 8, 9))
+                for i, data in enumerate(self.data)
+            ]
+        )
         self.ids = np.array([committed.ids[content_hash(data)] for data in self.data])
         rows, norms = self.geometry.rows(self.features)
         self.index.upsert(self.ids, rows, norms)
@@ -106,9 +108,7 @@ def test_a_vector_that_cannot_be_used_is_refused_by_name(visual: World, vector: 
 
 def test_pages_join_without_gap_or_overlap(world: World) -> None:
     whole = [hit.id for hit in world.search.search(TextQuery("boat"), limit=N).hits]
-    paged = [
-        hit.id for offset in range(0, N, 7) for hit in world.search.search(TextQuery("boat"), 7, offset).hits
-    ]
+    paged = [hit.id for offset in range(0, N, 7) for hit in world.search.search(TextQuery("boat"), 7, offset).hits]
     assert len(whole) == N
     assert paged == whole
 
@@ -122,9 +122,9 @@ def test_dead_rows_are_never_answered_and_are_made_up_for(visual: World) -> None
 
 
 def test_all_paths_of_a_content_are_told(visual: World) -> None:
-    visual.catalogue.commit([
-        Found(FilePath(b"/w/copy"), Stamp(1, 999, 1, 1, 1), content_hash(visual.data[0]), ImageInfo("png", 8, 8, 9))
-    ])
+    visual.catalogue.commit(
+        [Found(FilePath(b"/w/copy"), Stamp(1, 999, 1, 1, 1), content_hash(visual.data[0]), ImageInfo("png", 8, 8, 9))]
+    )
     hit = visual.search.search(ImageQuery(visual.data[0]), limit=1).hits[0]
     assert hit.paths == (b"/w/0", b"/w/copy")
     assert hit.path == b"/w/0"

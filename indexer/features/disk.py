@@ -62,7 +62,7 @@ class FeatureReader:
         while keys := self._mending(partial(_keys, start=last, end=end)):
             for key in keys:
                 with suppress(ValueError):  # a damaged key
-                    yield content_of(key)
+                    yield _content_of(key)
             if keys[-1] <= last:
                 return  # a damaged tree has no order
             last = keys[-1]
@@ -190,7 +190,7 @@ def _make_private(folder: Path) -> None:
         raise StoreFull(f"{folder} cannot be made private to this user: {error}") from error
 
 
-def content_of(key: str) -> ContentHash:
+def _content_of(key: str) -> ContentHash:
     """The content that a key is of; raises ValueError for what is no key."""
     if len(key) != _KEY_LENGTH:
         raise ValueError(key)

@@ -1,4 +1,4 @@
-"""Bytes are read once: the hash and the pixels come from the same buffer, and the stamp before equals the stamp after."""
+"""Bytes are read once: hash and pixels come from the same buffer, and the stamp before equals the stamp after."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _device(pynvml: ModuleType, index: int) -> DeviceMemory:
 
 
 def _torch_memory(uuid: str) -> tuple[int, int, int]:
-    """Torch's allocated, reserved and peak bytes on the device; torch numbers devices by its own order, so match by UUID."""
+    """Torch's allocated, reserved and peak bytes on the device, found by UUID: torch has its own order of devices."""
     torch = sys.modules.get("torch")  # not imported means not used
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return 0, 0, 0

@@ -115,7 +115,7 @@ class Committer:
         except Exception as e:  # a worker's loop: one bad batch must not end it
             if self.trouble is None:
                 known = isinstance(e, IndexerError)
-                logger.error("ingest is paused: %s", e, exc_info=not known)
+                logger.log(logging.ERROR, "ingest is paused: %s", e, exc_info=not known)
             self.trouble = str(e) if isinstance(e, StoreFull) else f"{type(e).__name__}: {e}"
             return False
         if self.trouble is not None:

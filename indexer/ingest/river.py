@@ -111,7 +111,7 @@ class River:
             reader.start()
 
     def close(self) -> None:
-        """Take nothing new. Pictures on their way are finished by closing decoder, embedder and committer, in this order."""
+        """Take nothing new. What is on its way ends when decoder, embedder and committer are closed, in this order."""
         self._stopping.set()
         self._settle.close()
         self._budget.close()
@@ -232,7 +232,7 @@ class River:
         try:
             decoded = future.result()
             encoding = self._embedder.embed_image(decoded.pixels)
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001  whatever it is, it is this picture's outcome
             self._failed(hash, release, e)
         else:
             encoding.add_done_callback(partial(self._encoded, hash, decoded.info, release))
@@ -242,14 +242,16 @@ class River:
     ) -> None:
         try:
             stored = StoredFeature(future.result(), info)
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001  as above
             self._failed(hash, release, e)
         else:
             self._resolve(hash, info, stored, release)
 
     def _failed(self, hash: ContentHash, release: Callable[[], None], error: Exception) -> None:
-        """A picture that cannot be used is an outcome. The end of the service is none: the path stays dirty on disk; nor
-        is a failure that may pass, where there is a feature from before.
+        """A picture that cannot be used is an outcome.
+
+        The end of the service is none, the path comes back with the next scan; nor is a failure that may pass, where
+        there is a feature from before.
         """
         if not isinstance(error, ImageRefused | Stopped):
             logger.error("a picture could not be encoded", exc_info=error)

@@ -28,7 +28,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**clean, "HF_HUB_OFFLINE": "1", **more}
 
 
-def run(*arguments: str | Path, cwd: Path | None = None, timeout_s: float = 90, **env: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str | Path, cwd: Path | None = None, timeout_s: float = 90, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
         [*INDEXER, *map(str, arguments)],

@@ -204,7 +204,9 @@ def test_a_second_server_on_the_store_is_refused_and_names_the_first(server: Pro
 
 def test_a_taken_port_is_named(server: Program, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
-    second = server.run("--set", f"store.dir={tmp_path / 'data'}", "--set", f"watch.folders={tmp_path / 'pictures'}", "serve")
+    second = server.run(
+        "--set", f"store.dir={tmp_path / 'data'}", "--set", f"watch.folders={tmp_path / 'pictures'}", "serve"
+    )
     assert second.returncode == 1
     assert str(server.port) in second.stderr
 

@@ -1,10 +1,12 @@
-"""What can be shown of the CUDA path: its plans on any machine, its features on a GPU."""
+"""The CUDA path: its plans and stages over a device that is none, and its features on a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,9 +15,13 @@ from torch import nn
 
 from indexer.encoder.attention import SelfAttention, shorten_attention
 from indexer.encoder.checkpoint import resolve
-from indexer.encoder.cuda import CHUNK, GRAPH_SIZES, STEP, even_chunks, graph_size
+from indexer.encoder.cuda import CHUNK, GRAPH_SIZES, STEP, CudaTower, _Graph, even_chunks, graph_size
+from indexer.encoder.device import Placement
 from indexer.encoder.openclip import OpenClipEncoder
+from indexer.encoder.tower import Tower, build, load
+from indexer.encoder.weights import read_weights
 from tests.encoder.conftest import cosines, pictures
+from tests.fakes.cuda import PretendGraph, pretend_cuda
 
 
 @given(n=st.integers(1, 2000), limit=st.integers(1, 100))
@@ -59,6 +65,71 @@ def test_every_attention_of_a_tower_is_replaced(reference: Callable[[str], nn.Mo
     expected = tower(x)
     assert len(shorten_attention(tower)) == 2
     assert torch.allclose(tower(x), expected, atol=1e-5)
+
+
+@pytest.fixture
+def runner(saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> CudaTower:
+    """The CUDA path over a device that is none."""
+    pretend_cuda(monkeypatch)
+    record = _Graph.__init__
+
+    def recorded(graph: _Graph, tower: nn.Module, *rest: Any) -> None:
+        record(graph, tower, *rest)
+        graph.launches.again = lambda: graph.features.copy_(tower(graph.pixels))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(_Graph, "__init__", recorded)
+    checkpoint = resolve("tiny", str(saved("tiny")))
+    model = build(checkpoint.config)
+    cpu = torch.device("cpu")
+    load(model, read_weights(saved("tiny")), Placement(cpu, "fp32"), checkpoint)
+    return CudaTower(Tower(model.visual, checkpoint.preprocess, torch.float32), 32, 64, cpu)
+
+
+@pytest.fixture
+def expected(saved: Callable[[str], Path]) -> np.ndarray:
+    encoder = OpenClipEncoder(resolve("tiny", str(saved("tiny"))), device="cpu", precision="fp32")
+    return encoder.encode_pixels(pictures(200))
+
+
+@torch.inference_mode()
+def test_every_batch_comes_through_the_stages_whole_and_in_order(runner: CudaTower, expected: np.ndarray) -> None:
+    pixels = pictures(200)
+    for n in (1, 2, 3, 5, 8, 16, 17, 63, 64, 65, 200, 129):
+        for start in {0, min(7, 200 - n)}:
+            rows = runner(pixels[start : start + n])
+            assert (1 - cosines(rows, expected[start : start + n])).max() <= 1e-5
+    assert [options["capture_error_mode"] for options in PretendGraph.recorded] == ["thread_local"] * len(GRAPH_SIZES)
+
+
+@torch.inference_mode()
+def test_what_cannot_be_recorded_runs_launch_by_launch(
+    runner: CudaTower, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(_Graph, "__init__", refuse)
+    for _ in range(2):
+        assert (1 - cosines(runner(pictures(200)[:3]), expected[:3])).max() <= 1e-5
+    assert caplog.text.count("CUDA graphs are off") == 1
+
+
+@torch.inference_mode()
+def test_out_of_memory_gives_the_recorded_launches_up_and_passes(
+    runner: CudaTower, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = pictures(200)
+    runner(pixels[:4])
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "_stream", lambda *_: _raise(torch.OutOfMemoryError("CUDA out of memory")))
+        with pytest.raises(torch.OutOfMemoryError):
+            runner(pixels)
+        assert runner._graphs == {}
+    assert (1 - cosines(runner(pixels[:4]), expected[:4])).max() <= 1e-5
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.gpu

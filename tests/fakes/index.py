@@ -55,7 +55,9 @@ class MemoryIndex:
         return np.stack(found) if found else np.empty((0, self._dim), np.float16)
 
     def norms(self, ids: Ids) -> NDArray[np.float32]:
-        return np.array([self._rows[id][1] if id in self._rows else np.nan for id in np.asarray(ids).tolist()], np.float32)
+        return np.array(
+            [self._rows[id][1] if id in self._rows else np.nan for id in np.asarray(ids).tolist()], np.float32
+        )
 
     def norm_bounds(self) -> tuple[float, float]:
         norms = [norm for _, norm in self._rows.values()] or [1.0]

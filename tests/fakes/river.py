@@ -1,4 +1,4 @@
-"""Fakes for the river's neighbours: files in a dict, a settle queue without time, a decoder and an embedder that answer at once."""
+"""Fakes for the river's neighbours: files in a dict, settling without time, answers at once."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ from indexer.types import (
 )
 
 SIDE = 8
-SPACE = EmbeddingSpace(
-    "stub", "random-0", "fp32", 16, Preprocess(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-)
+SPACE = EmbeddingSpace("stub", "random-0", "fp32", 16, Preprocess(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
 
 
 class FakeFiles:
@@ -141,7 +139,7 @@ def pixels_of(data: bytes) -> Pixels:
 
 
 class FakeDecoder:
-    """Bytes that start with `bad` are refused; everything else is a picture. `hold` keeps answers back until released."""
+    """Bytes that start with `bad` are refused; all else is a picture. `hold` keeps answers back until released."""
 
     def __init__(self) -> None:
         self.n_decoded = 0
@@ -207,9 +205,12 @@ class FakeEmbedder:
 
     def embed_texts(self, texts: list[str]) -> Future[NDArray[np.float32]]:
         future: Future[NDArray[np.float32]] = Future()
-        rows = np.stack([
-            np.random.default_rng(sum(text.encode())).normal(size=self._joint_dim).astype(np.float32) for text in texts
-        ])
+        rows = np.stack(
+            [
+                np.random.default_rng(sum(text.encode())).normal(size=self._joint_dim).astype(np.float32)
+                for text in texts
+            ]
+        )
         future.set_result(rows / np.linalg.norm(rows, axis=1, keepdims=True))
         return future
 
