@@ -143,12 +143,22 @@ class Embedder(Protocol):
         ...
 
 
-class FeatureCache(Protocol):
+class FeatureReading(Protocol):
     """Features of one space by content hash, each with a checksum. Losing it costs encoding, never truth."""
 
     def get_many(self, hashes: Sequence[ContentHash]) -> dict[ContentHash, StoredFeature]:
         """Those that are there and pass their check; a row that fails it is dropped and counts as absent."""
         ...
+
+    def hashes(self) -> Iterator[ContentHash]:
+        """All contents with a feature in this space, in no order."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FeatureCache(FeatureReading, Protocol):
+    """The feature cache in the hands of its one writer."""
 
     def put_many(self, features: Mapping[ContentHash, StoredFeature]) -> None:
         """Durable on return, all or none.
@@ -162,12 +172,6 @@ class FeatureCache(Protocol):
     def drop_many(self, hashes: Sequence[ContentHash]) -> None:
         """Forget these; absent ones are no error."""
         ...
-
-    def hashes(self) -> Iterator[ContentHash]:
-        """All contents with a feature in this space, in no order."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class CatalogueReading(Protocol):
@@ -258,7 +262,7 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, queries: Matrix, k: int, among: Ids | None = None) -> Neighbours:
-        """The k best rows (all, if fewer) per query (q, dim) float32; `among` restricts to these ids, if they are there.
+        """The k best rows (all, if fewer) per query (q, dim) float32; `among` restricts to these ids, if there.
 
         Raises:
             ValueError: k < 1, wrong shape, or a query that is not finite.
@@ -321,7 +325,7 @@ class Settle(Protocol):
         ...
 
     def take(self, limit: int, timeout_s: float) -> list[Settled]:
-        """Up to `limit` paths at rest, existing files first; empty after `timeout_s`. Each is in flight until `done`."""
+        """Up to `limit` paths at rest, existing files first; empty after `timeout_s`. In flight until `done`."""
         ...
 
     def done(self, path: FilePath) -> None:

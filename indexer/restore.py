@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 
 from indexer.geometry import Geometry
-from indexer.ports import CatalogueReading, FeatureCache, VectorIndex
+from indexer.ports import CatalogueReading, FeatureReading, VectorIndex
 from indexer.types import ContentHash
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Restored:
 
 def restore(
     catalogue: CatalogueReading,
-    cache: FeatureCache,
+    cache: FeatureReading,
     index: VectorIndex,
     geometry: Geometry,
     lock: Lock,
@@ -75,7 +75,7 @@ def restore(
 
 def _restore_step(
     catalogue: CatalogueReading,
-    cache: FeatureCache,
+    cache: FeatureReading,
     index: VectorIndex,
     geometry: Geometry,
     lock: Lock,

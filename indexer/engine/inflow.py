@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from indexer.ingest.budget import Budget
@@ -14,7 +15,12 @@ from indexer.types import display_path
 
 @dataclass(frozen=True, slots=True)
 class Inflow:
-    """The way in. `watching` is False where only what is asked for is read: a rebuild without a server."""
+    """The way in.
+
+    Attributes:
+        watching: False where only what is asked for is read: a rebuild without a server.
+        mended: What the stores had to mend, for people.
+    """
 
     settle: Settle
     watcher: Watcher
@@ -24,6 +30,7 @@ class Inflow:
     budget: Budget
     embedder: Embedder
     watching: bool
+    mended: Callable[[], tuple[str, ...]]
 
     def start(self) -> None:
         """Events first, then the scan: what changes in between is seen by one of them."""
@@ -57,6 +64,10 @@ class Inflow:
 
     def notices(self) -> tuple[str, ...]:
         """What a person should know, one line each."""
-        held = [f"{display_path(folder)}: {why}" for folder, why in self.rescans.held.items()]
+        held = [
+            f"{display_path(folder)}: {why}; if they are gone for good: indexer rescan --confirm-gone"
+            for folder, why in self.rescans.held.items()
+        ]
         trouble = self.committer.trouble
-        return (*held, f"ingest is paused: {trouble}") if trouble else tuple(held)
+        paused = [f"ingest is paused: {trouble}"] if trouble else []
+        return (*self.mended(), *held, *paused)

@@ -12,11 +12,11 @@ from dataclasses import replace
 from indexer.catalogue.reader import CatalogueReader
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
-from indexer.engine.parts import open_index, open_inflow, open_parts, open_snapshots, settings_of
+from indexer.engine.parts import open_index, open_inflow, open_model, open_parts, open_snapshots, settings_of
 from indexer.engine.running import RunningEngine
 from indexer.engine.spaces import SpaceRecord, all_records, spaces_kept
 from indexer.errors import StoreError
-from indexer.features.disk import DiskFeatureCache
+from indexer.features.disk import DiskFeatureCache, FeatureReader
 from indexer.geometry import Geometry
 from indexer.restore import restore
 from indexer.store.data_dir import DataDir, Holder
@@ -43,8 +43,11 @@ def open_engine(config: Config, *, watch: bool = True) -> RunningEngine:
         stack.enter_context(data.lock())
         catalogue = SqliteCatalogue.open(data.catalogue)
         stack.callback(catalogue.close)
-        parts = open_parts(config, data, catalogue, stack)
-        inflow = open_inflow(config, parts, catalogue, watching=watch)
+        model = open_model(config, data, stack)
+        cache = DiskFeatureCache(data.features, model.embedder.space)
+        stack.callback(cache.close)
+        parts = open_parts(config, data, model, catalogue, cache, stack)
+        inflow = open_inflow(config, parts, catalogue, cache, watching=watch)
         return RunningEngine(parts, inflow, data.publish, stack.pop_all().close).start()
 
 
@@ -59,7 +62,10 @@ def open_reader(config: Config) -> RunningEngine:
         data = DataDir(config.store_dir)
         catalogue = _existing_catalogue(data)
         stack.callback(catalogue.close)
-        parts = open_parts(config, data, catalogue, stack)
+        model = open_model(config, data, stack)
+        cache = FeatureReader(data.features, model.embedder.space)
+        stack.callback(cache.close)
+        parts = open_parts(config, data, model, catalogue, cache, stack)
         return RunningEngine(parts, None, lambda _url: None, stack.pop_all().close).start()
 
 

@@ -21,7 +21,7 @@ from indexer.geometry import Geometry
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
 from indexer.ingest.river import River, Sources
-from indexer.ports import CatalogueReading, Decoder, Embedder, FeatureCache, Snapshots, VectorIndex
+from indexer.ports import CatalogueReading, Decoder, Embedder, FeatureReading, Snapshots, VectorIndex
 from indexer.rescan import Rescans
 from indexer.store.data_dir import DataDir
 from indexer.types import EmbeddingSpace, FileContent, FilePath, Preprocess
@@ -38,24 +38,33 @@ MOST_WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """What makes features, and what they mean to the index."""
+
+    decoder: Decoder
+    embedder: Embedder
+    device: str
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """What answers questions."""
 
     catalogue: CatalogueReading
     decoder: Decoder
     embedder: Embedder
-    cache: FeatureCache
+    cache: FeatureReading
     index: VectorIndex
     snapshots: Snapshots
     geometry: Geometry
     index_dir: Path
     device: str
     read: Callable[[FilePath], FileContent]
-    notices: tuple[str, ...] = ()
 
 
-def open_parts(config: Config, data: DataDir, catalogue: CatalogueReading, stack: ExitStack) -> Parts:
-    """Open what answers: decoder and model first, for they take longest, then what depends on the embedding space."""
+def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
+    """Open the decoders, which warm up in the background, and the encoder, which takes longest."""
     from indexer.encoder.checkpoint import resolve
     from indexer.encoder.device import place
     from indexer.encoder.lane import EncoderLane
@@ -65,38 +74,47 @@ def open_parts(config: Config, data: DataDir, catalogue: CatalogueReading, stack
     decoder = open_decoder(config, checkpoint.preprocess)
     stack.callback(decoder.close)
     make = partial(
-        OpenClipEncoder, checkpoint,
-        device=config.model.device, precision=config.model.precision, digests=data.path / "digests.json",
-    )  # fmt: skip
+        OpenClipEncoder,
+        checkpoint,
+        device=config.model.device,
+        precision=config.model.precision,
+        digests=data.path / "digests.json",
+    )
     kind = place(config.model.device, config.model.precision).device.type
     batch_size = BATCH_SIZE[kind] if config.model.batch_size == "auto" else config.model.batch_size
     embedder = EncoderLane(make, batch_size=batch_size, max_bulk=IMAGES_ON_THEIR_WAY[kind])
     stack.callback(embedder.close)
     geometry = Geometry(embedder.projection, config.index.space, embedder.space.dim)
-    folder = space_folder(data.index, embedder.space, geometry)
-    if isinstance(catalogue, SqliteCatalogue):
-        write_record(folder, SpaceRecord(embedder.space, embedder.projection, settings_of(config)))
-    cache = DiskFeatureCache(data.features, embedder.space)
-    stack.callback(cache.close)
-    index = open_index(geometry, embedder.device)
+    return Model(decoder, embedder, embedder.device, geometry)
+
+
+def open_parts(
+    config: Config, data: DataDir, model: Model, catalogue: CatalogueReading, cache: FeatureReading, stack: ExitStack
+) -> Parts:
+    """Open the index, still empty, beside what is open already."""
+    index = open_index(model.geometry, model.device)
     stack.callback(index.close)
+    space = model.embedder.space
     return Parts(
         catalogue=catalogue,
-        decoder=decoder,
-        embedder=embedder,
+        decoder=model.decoder,
+        embedder=model.embedder,
         cache=cache,
         index=index,
-        snapshots=open_snapshots(folder, embedder.space, geometry),
-        geometry=geometry,
+        snapshots=open_snapshots(space_folder(data.index, space, model.geometry), space, model.geometry),
+        geometry=model.geometry,
         index_dir=data.index,
-        device=embedder.device,
+        device=model.device,
         read=partial(read_file, max_bytes=config.decode.max_file_bytes),
-        notices=tuple(getattr(catalogue, "notices", ())),
     )
 
 
-def open_inflow(config: Config, parts: Parts, catalogue: SqliteCatalogue, *, watching: bool) -> Inflow:
+def open_inflow(
+    config: Config, parts: Parts, catalogue: SqliteCatalogue, cache: DiskFeatureCache, *, watching: bool
+) -> Inflow:
     """Put the way in together. Nothing runs yet."""
+    folder = space_folder(parts.index_dir, parts.embedder.space, parts.geometry)
+    write_record(folder, SpaceRecord(parts.embedder.space, parts.embedder.projection, settings_of(config)))
     folders = [FilePath(os.fsencode(folder)) for folder in config.folders]
     guard = RootGuard(folders, catalogue)
     if watching:
@@ -110,16 +128,19 @@ def open_inflow(config: Config, parts: Parts, catalogue: SqliteCatalogue, *, wat
         folders, FolderScanner(exclude), catalogue, settle, guard.doubt, guard.accept, config.watch.rescan_s
     )
     watcher = FolderWatcher(folders, exclude, settle.add, rescans.request, config.watch.polling)
-    committer = Committer(catalogue, parts.cache, parts.index, parts.geometry, settle.add)
+    committer = Committer(catalogue, cache, parts.index, parts.geometry, settle.add)
     budget = Budget(IMAGES_ON_THEIR_WAY[parts.device.partition(":")[0]], BYTES_ON_THEIR_WAY)
     sources = Sources(
         lambda path, stamp: read_file(path, config.decode.max_file_bytes, expected=stamp), guard.reachable
     )
     river = River(
-        settle, sources, parts.decoder, parts.embedder, catalogue, parts.cache, parts.index, committer, budget,
+        settle, sources, parts.decoder, parts.embedder, catalogue, cache, parts.index, committer, budget,
         n_readers=min(max(2, n_cores()), 8),
     )  # fmt: skip
-    return Inflow(settle, watcher, rescans, river, committer, budget, parts.embedder, watching)
+    return Inflow(
+        settle, watcher, rescans, river, committer, budget, parts.embedder, watching,
+        mended=lambda: (*catalogue.notices, *cache.notices),
+    )  # fmt: skip
 
 
 def open_decoder(config: Config, preprocess: Preprocess) -> Decoder:

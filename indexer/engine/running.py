@@ -166,7 +166,7 @@ class RunningEngine:
             limited_by=inflow.limited_by() if inflow else "idle",
             progress=(progress,) if progress else (),
             watching=inflow.watcher.state() if inflow else {},
-            notices=(*parts.notices, *(inflow.notices() if inflow else ())),
+            notices=inflow.notices() if inflow else (),
             spaces=spaces_kept(parts.index_dir, parts.embedder.space.fingerprint),
         )
 

@@ -53,7 +53,9 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         try:
             self._child = self._nursery.fork()
-        except (CapacityError, Stopped) as e:
+        except Stopped:
+            return
+        except CapacityError as e:
             logger.warning("no decode worker at the start: %s", e)
         while not self._jobs.closed:
             try:

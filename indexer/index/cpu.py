@@ -48,7 +48,7 @@ class CpuIndex:
         self._lock = ReadersWriter()
         self._register = Register()
         self._blocks = Blocks(self._allocate, tile_rows, first_rows)
-        self._crew = Crew(n_threads, gemm.keep_to_one_thread)
+        self._crew = Crew(n_threads, gemm.one_thread_each())
         half = gemm.has_fast_bfloat16() if half is None else half
         self._search = ExactSearch(self._blocks, self._register, self._crew, half)
 

@@ -7,6 +7,7 @@ bounded here row by row and query by query, and only rows that are worse than k 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Thread
 
 import numpy as np
@@ -28,16 +29,20 @@ def has_fast_bfloat16() -> bool:
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
-def keep_to_one_thread() -> None:
-    """Make torch use one core in the calling thread.
+def one_thread_each() -> Callable[[], None]:
+    """What a thread calls to make torch use one core for it.
 
-    Torch makes that the default of every thread to come, so another thread puts the default back.
+    Torch takes that number for the default of threads to come as well, so another thread sets the default again.
     """
-    everywhere = torch.get_num_threads()
-    torch.set_num_threads(1)
-    other = Thread(target=torch.set_num_threads, args=(everywhere,))
-    other.start()
-    other.join()
+    elsewhere = torch.get_num_threads()
+
+    def prepare() -> None:
+        torch.set_num_threads(1)
+        other = Thread(target=torch.set_num_threads, args=(elsewhere,))
+        other.start()
+        other.join()
+
+    return prepare
 
 
 def norm_bound(rows: Features) -> float:

@@ -38,7 +38,7 @@ class Exclude:
     def __init__(self, patterns: Sequence[str], folders: Sequence[FilePath]) -> None:
         self.folders = tuple(folders)
         names = [pattern.rstrip("/") for pattern in patterns if "/" not in pattern.rstrip("/")]
-        paths = [pattern.strip("/") for pattern in patterns if "/" in pattern.rstrip("/")]
+        places = [pattern.strip("/") for pattern in patterns if "/" in pattern.rstrip("/")]
         for pattern in patterns:
             _check(pattern)
         # Most patterns are a name, a beginning or an ending, which need no regular expression: ten times as fast.
@@ -50,7 +50,8 @@ class Exclude:
         self._endings = tuple(os.fsencode(name[1:]) for name in endings)
         self._beginnings = tuple(os.fsencode(name[:-1]) for name in beginnings)
         self._name = _compile(other, rb"\Z")
-        self._path = _compile(paths, rb"(?:/|\Z)")
+        self._place = _compile(places, rb"(?:/|\Z)")
+        self.has_places = bool(places)
         self._prefixes = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
 
     def excludes(self, path: FilePath) -> bool:
@@ -58,18 +59,11 @@ class Exclude:
         relative = self.relative(path)
         if relative is None:
             return False
-        if self._path is not None and self._path.match(relative):
-            return True
-        return any(map(self.excludes_name, relative.split(b"/")))
+        return any(map(self.excludes_name, relative.split(b"/"))) or self.excludes_place(path)
 
     def excludes_entry(self, path: FilePath, name: bytes) -> bool:
         """As `excludes`, when the folder that holds `path` is known not to be left out; `name` is its last part."""
-        if self.excludes_name(name):
-            return True
-        if self._path is None:
-            return False
-        relative = self.relative(path)
-        return relative is not None and self._path.match(relative) is not None
+        return self.excludes_name(name) or (self.has_places and self.excludes_place(path))
 
     def excludes_name(self, name: bytes) -> bool:
         """Whether a pattern without "/" matches this one name."""
@@ -79,6 +73,11 @@ class Exclude:
             or name in self._plain
             or (self._name is not None and self._name.match(name) is not None)
         )
+
+    def excludes_place(self, path: FilePath) -> bool:
+        """Whether a pattern with "/" matches this path or a folder above it; `has_places` says if there are any."""
+        relative = self.relative(path)
+        return self._place is not None and relative is not None and self._place.match(relative) is not None
 
     def relative(self, path: FilePath) -> bytes | None:
         """The path below its watched folder, or None outside them all."""

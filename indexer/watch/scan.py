@@ -69,24 +69,26 @@ class FolderScanner:
     def _compare(self, folder: FilePath, recorded: Mapping[bytes, Stamp], below: list[FilePath]) -> Iterator[FilePath]:
         """Files directly in one folder that differ from `recorded`; its sub-folders are appended to `below`."""
         missing = dict(recorded)
-        take = missing.pop
-        excludes = self._exclude.excludes_entry
+        take, excludes_name, has_places = missing.pop, self._exclude.excludes_name, self._exclude.has_places
         with os.scandir(folder) as entries:
             for entry in entries:
-                path, name = FilePath(entry.path), entry.name
+                name = entry.name
+                if excludes_name(name) or (has_places and self._exclude.excludes_place(FilePath(entry.path))):
+                    continue
                 try:
                     if entry.is_file(follow_symlinks=False):
-                        if not excludes(path, name):
-                            s = entry.stat(follow_symlinks=False)
-                            # A plain tuple equals a Stamp, and costs a third of one.
-                            if take(name, None) != (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns):
-                                yield path
-                    elif entry.is_dir(follow_symlinks=False) and not excludes(path, name):
-                        below.append(path)
+                        s = entry.stat(follow_symlinks=False)
+                        # A plain tuple equals a Stamp, and costs a third of one.
+                        if take(name, None) != (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns):
+                            yield FilePath(entry.path)
+                    elif entry.is_dir(follow_symlinks=False):
+                        below.append(FilePath(entry.path))
                 except FileNotFoundError:
                     continue  # between listing and look: reported if recorded
                 except OSError as e:
-                    logger.warning("%s: %s; what is recorded of it is kept", display_path(path), e.strerror)
+                    logger.warning(
+                        "%s: %s; what is recorded of it is kept", display_path(FilePath(entry.path)), e.strerror
+                    )
                     take(name, None)
         yield from (_join(folder, name) for name in missing)
 

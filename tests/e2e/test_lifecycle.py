@@ -179,7 +179,7 @@ def test_demo_draws_indexes_and_says_what_to_try(tmp_path: Path) -> None:
         text = "".join(lines)
         assert f"http://127.0.0.1:{port}" in text
         assert str(tmp_path / "demo" / "pictures") in text
-        assert "indexer search" in text
+        assert " search " in text
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(15) == 0

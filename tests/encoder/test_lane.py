@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 
 import numpy as np
@@ -66,6 +66,18 @@ def occupied(lane: EncoderLane, encoder: StubEncoder) -> tuple[Gate, Future[np.n
     assert gate.entered.wait(TIMEOUT_S)
     encoder.batches.clear()
     return gate, held
+
+
+def blocking(lane: EncoderLane, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when somebody is about to wait for room; by the time that the lane's lock is free again, he waits."""
+    reached, wait_for = threading.Event(), lane._room.wait_for
+
+    def announced(predicate: Callable[[], bool]) -> bool:
+        reached.set()
+        return wait_for(predicate)
+
+    monkeypatch.setattr(lane._room, "wait_for", announced)
+    return reached
 
 
 def test_a_picture_gets_its_feature(lane: EncoderLane, encoder: StubEncoder) -> None:
@@ -152,17 +164,18 @@ def test_what_was_cancelled_is_not_encoded(lane: EncoderLane, encoder: StubEncod
         unwanted[0].result(TIMEOUT_S)
 
 
-def test_bulk_submitters_wait_while_their_queue_is_full(encoder: StubEncoder) -> None:
+def test_bulk_submitters_wait_while_their_queue_is_full(encoder: StubEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     lane = fast_lane(encoder, max_bulk=4)
     gate, _ = occupied(lane, encoder)
     for i in range(4):
         lane.embed_image(pixels_of(i))
     fifth: list[Future[np.ndarray]] = []
     submitter = threading.Thread(target=lambda: fifth.append(lane.embed_image(pixels_of("fifth"))), daemon=True)
+    reached = blocking(lane, monkeypatch)
     submitter.start()
-    submitter.join(0.05)
-    assert submitter.is_alive()
+    assert reached.wait(TIMEOUT_S)
     assert lane.n_waiting == 4
+    assert submitter.is_alive()
     lane.embed_image(pixels_of("query"), urgent=True)  # does not wait
     gate.opened.set()
     submitter.join(TIMEOUT_S)
@@ -268,7 +281,7 @@ def test_closing_finishes_the_running_batch_and_queries_and_hands_bulk_work_back
     lane.close()  # twice is once
 
 
-def test_closing_wakes_those_who_wait_to_submit(encoder: StubEncoder) -> None:
+def test_closing_wakes_those_who_wait_to_submit(encoder: StubEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     lane = fast_lane(encoder, max_bulk=1)
     gate, _ = occupied(lane, encoder)
     lane.embed_image(pixels_of("queued"))
@@ -281,8 +294,9 @@ def test_closing_wakes_those_who_wait_to_submit(encoder: StubEncoder) -> None:
             met.append(stopped)
 
     submitter, closer = threading.Thread(target=submit, daemon=True), threading.Thread(target=lane.close, daemon=True)
+    reached = blocking(lane, monkeypatch)
     submitter.start()
-    submitter.join(0.05)
+    assert reached.wait(TIMEOUT_S)
     closer.start()
     submitter.join(TIMEOUT_S)
     assert len(met) == 1

@@ -57,6 +57,10 @@ def pretend_cuda(patch: pytest.MonkeyPatch) -> None:
         yield
 
     real_empty = torch.empty
+
+    def empty(*size: Any, pin_memory: bool = False, **options: Any) -> Tensor:
+        return real_empty(*size, **options)
+
     PretendGraph.recorded = []
     for name, part in {
         "Stream": PretendStream,
@@ -69,5 +73,5 @@ def pretend_cuda(patch: pytest.MonkeyPatch) -> None:
         "graph_pool_handle": lambda: (0, 0),
     }.items():
         patch.setattr(torch.cuda, name, part)
-    patch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: real_empty(*size, **options))  # noqa: PLW0108
+    patch.setattr(torch, "empty", empty)
     patch.setattr(Tensor, "record_stream", lambda tensor, stream: None)

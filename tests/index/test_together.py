@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from indexer.errors import Stopped
 from indexer.index.lock import ReadersWriter
@@ -68,6 +69,16 @@ def test_a_search_after_the_end_is_refused_or_finds_nothing(make: Make, n_querie
     except Stopped:
         return
     assert (found.ids == -1).all()
+
+
+def test_other_threads_keep_their_share_of_the_cores() -> None:
+    before = torch.get_num_threads()
+    with opened(cpu_bfloat16) as index:
+        fill(index, draw_rows(500))
+        index.search(draw_rows(8).astype(np.float32), 3)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result(timeout=WAIT_S) == before
+    assert torch.get_num_threads() == before
 
 
 def test_readers_share_the_lock() -> None:
