@@ -1,8 +1,8 @@
 """Scanning and watching: `python -m benchmarks.watch`.
 
 C10: a scan of unchanged files, recorded in a dict or in the catalogue, against the bare calls that any scan must make.
-C11: a burst of new files in memory, written by another process as fast as it can, and the time from a file's close until
-its path is in the dirty set; against watchdog's own reader of the same events, with its event filter.
+C11: a burst of new files in memory, written by another process as fast as it can, and the time from a file's close to
+its path in the dirty set; against watchdog's own reader of the same events, with its event filter.
 """
 
 from __future__ import annotations

@@ -228,4 +228,4 @@ def _place(folder: FilePath) -> _Place | None:
     if not stat.S_ISDIR(status.st_mode):
         return None
     table = mounts()
-    return _Place(status.st_dev, status.st_ino, mount_of(folder, table), tuple(mounts_below(folder, table)))
+    return _Place(status.st_dev, status.st_ino, mount_of(folder, table), mounts_below(folder, table))

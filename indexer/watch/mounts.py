@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from indexer.types import FilePath
@@ -30,35 +32,39 @@ class Mount(NamedTuple):
         return self.kind in _REMOTE or self.kind.startswith("fuse.")
 
 
-def mounts(table: str = _TABLE) -> list[Mount]:
+def mounts(table: str = _TABLE) -> tuple[Mount, ...]:
     """All mounts that this process sees, later ones over earlier ones; empty where the system has no such table.
 
     Source: proc(5), /proc/pid/mountinfo.
     """
     try:
         with open(table, "rb") as file:
-            lines = file.read().splitlines()
+            return _parse(file.read())
     except OSError:
-        return []
+        return ()
+
+
+@lru_cache(maxsize=1)  # asked for at every deletion; it seldom changes, and may have hundreds of lines
+def _parse(table: bytes) -> tuple[Mount, ...]:
     found = []
-    for line in lines:
+    for line in table.splitlines():
         fields = line.split(b" ")
         kind = fields[fields.index(b"-") + 1]
         found.append(Mount(int(fields[0]), FilePath(_unescape(fields[4])), kind.decode("ascii", "replace")))
-    return found
+    return tuple(found)
 
 
-def mount_of(folder: FilePath, among: list[Mount]) -> Mount | None:
+def mount_of(folder: FilePath, among: Sequence[Mount]) -> Mount | None:
     """The mount that holds a folder: the longest mount point above it, the latest of several."""
     real = os.path.realpath(folder)
     holding = [mount for mount in among if _is_at_or_below(real, mount.point)]
     return max(reversed(holding), key=lambda mount: len(mount.point), default=None)
 
 
-def mounts_below(folder: FilePath, among: list[Mount]) -> list[Mount]:
+def mounts_below(folder: FilePath, among: Sequence[Mount]) -> tuple[Mount, ...]:
     """Mounts whose point is inside a folder, in the table's order."""
     real = os.path.realpath(folder)
-    return [mount for mount in among if mount.point != real and _is_at_or_below(mount.point, real)]
+    return tuple(mount for mount in among if mount.point != real and _is_at_or_below(mount.point, real))
 
 
 def _is_at_or_below(path: bytes, folder: bytes) -> bool:

@@ -41,6 +41,21 @@ def test_a_changed_file_is_read_again(weights: Path, tmp_path: Path) -> None:
     assert weights_digest(weights, memo) == sha256(weights)
 
 
+def test_a_file_changed_in_place_to_the_same_size_is_read_again(weights: Path, tmp_path: Path) -> None:
+    memo = tmp_path / "digests.json"
+    weights_digest(weights, memo)
+    weights.write_bytes(b"NUMBERS" * 1000)
+    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
+    assert weights_digest(weights, memo) == sha256(weights)
+
+
+def test_a_small_file_of_the_hubs_cache_which_is_named_otherwise_is_read(tmp_path: Path) -> None:
+    blob = tmp_path / "blobs" / ("ab" * 20)
+    blob.parent.mkdir()
+    blob.write_bytes(b"numbers")
+    assert weights_digest(blob) == sha256(blob)
+
+
 def test_the_hubs_cache_is_believed_without_reading(tmp_path: Path) -> None:
     blob = tmp_path / "blobs" / ("ab" * 32)
     blob.parent.mkdir()

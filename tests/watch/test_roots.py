@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -109,13 +110,13 @@ TABLE = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> list[Mount]:
+def table(tmp_path: Path) -> Sequence[Mount]:
     file = tmp_path / "mountinfo"
     file.write_bytes(TABLE)
     return mounts(str(file))
 
 
-def test_the_mount_of_a_folder_is_the_nearest_and_latest_above_it(table: list[Mount]) -> None:
+def test_the_mount_of_a_folder_is_the_nearest_and_latest_above_it(table: Sequence[Mount]) -> None:
     def kind(path: bytes) -> tuple[bytes, str, bool]:
         mount = mount_of(FilePath(path), table)
         assert mount is not None
@@ -128,10 +129,10 @@ def test_the_mount_of_a_folder_is_the_nearest_and_latest_above_it(table: list[Mo
     assert kind(b"/srv/photos/usb/x") == (b"/srv/photos/usb", "fuse.sshfs", True)
 
 
-def test_mounts_inside_a_folder_are_found(table: list[Mount]) -> None:
+def test_mounts_inside_a_folder_are_found(table: Sequence[Mount]) -> None:
     assert [mount.id for mount in mounts_below(FilePath(b"/srv"), table)] == [41, 42]
     assert [mount.id for mount in mounts_below(FilePath(b"/srv/photos"), table)] == [42]
-    assert mounts_below(FilePath(b"/srv/photos/usb"), table) == []
+    assert mounts_below(FilePath(b"/srv/photos/usb"), table) == ()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_file_systems_that_change_behind_our_back_are_known(kind: str, remote: b
 
 
 def test_without_a_mount_table_there_are_no_mounts(tmp_path: Path) -> None:
-    assert mounts(str(tmp_path / "none")) == []
+    assert mounts(str(tmp_path / "none")) == ()
     assert mount_of(ROOT, []) is None
 
 
