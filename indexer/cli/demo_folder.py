@@ -13,7 +13,7 @@ from indexer.errors import ConfigError, StoreFull
 from indexer.scenes import write_scenes
 
 SEED: Final = 20_261_122
-EXAMPLE_WORDS: Final = "four orange hearts"
+EXAMPLE_WORDS: Final = "four orange hearts in a row on a red background"
 
 _SETTINGS: Final = """\
 # Settings of the demo, in this folder.

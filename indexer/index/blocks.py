@@ -19,7 +19,8 @@ class Array(Protocol):
 
 
 A = TypeVar("A", bound=Array)
-_At = slice | NDArray[np.int64]
+_At = slice | int | NDArray[np.int64]
+_FEW = 64  # below this, rows are copied one by one
 
 
 class Blocks(Generic[A]):
@@ -93,6 +94,7 @@ class Blocks(Generic[A]):
         self.view(target, target + 1)[:] = self.view(source, source + 1)
 
     def _by_block(self, rows: NDArray[np.int64]) -> Iterator[tuple[_At, A, _At]]:
+        """(which of `rows`, block, their places in it), whichever way copies them fastest."""
         if not len(rows):
             return
         first, last = int(rows[0]), int(rows[-1])
@@ -100,12 +102,16 @@ class Blocks(Generic[A]):
         base = self._starts[at]
         if last < base + len(self._blocks[at]) and _consecutive(rows, first, last):
             yield slice(None), self._blocks[at], slice(first - base, last - base + 1)
-            return
-        numbers = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(numbers).tolist():
-            where = np.flatnonzero(numbers == number)
-            yield where, self._blocks[number], rows[where] - self._starts[number]
+        elif len(rows) <= _FEW:
+            for i, row in enumerate(rows.tolist()):
+                at = bisect_right(self._starts, row) - 1
+                yield i, self._blocks[at], row - self._starts[at]
+        else:
+            numbers = np.searchsorted(self._starts, rows, side="right") - 1
+            for number in np.unique(numbers).tolist():
+                where = np.flatnonzero(numbers == number)
+                yield where, self._blocks[number], rows[where] - self._starts[number]
 
 
 def _consecutive(rows: NDArray[np.int64], first: int, last: int) -> bool:
-    return last - first == len(rows) - 1 and bool((rows[1:] > rows[:-1]).all())
+    return last - first == len(rows) - 1 and (first == last or bool((rows[1:] > rows[:-1]).all()))

@@ -67,7 +67,7 @@ class CpuIndex:
                 at, n = self._register.places(ids[part])
                 self._blocks.reserve(n)
                 self._blocks.put(at, rows[part])
-                self._search.forget(at, n)
+                self._search.forget(at if len(at) > 1 else int(at[0]), n)
                 self._register.enter(ids[part], norms[part], at, n)
 
     def remove(self, ids: Ids) -> int:

@@ -43,13 +43,18 @@ def best(ids: Ids, found: Matrix, k: int) -> Neighbours:
         kept = np.flatnonzero(found[0] >= worst)
         ids, found = ids[:, kept], found[:, kept]
     order = np.lexsort((ids, -found), axis=1)[:, :k]
-    ids, found = np.take_along_axis(ids, order, 1), np.take_along_axis(found, order, 1)
-    padding = ((0, 0), (0, k - order.shape[1]))
-    return Neighbours(np.pad(ids, padding, constant_values=-1), np.pad(found, padding, constant_values=-math.inf))
+    if order.shape[1] == k:
+        return Neighbours(np.take_along_axis(ids, order, 1), np.take_along_axis(found, order, 1))
+    answer = nothing(len(ids), k)
+    answer.ids[:, : order.shape[1]] = np.take_along_axis(ids, order, 1)
+    answer.scores[:, : order.shape[1]] = np.take_along_axis(found, order, 1)
+    return answer
 
 
 def join(answers: Sequence[Neighbours], k: int) -> Neighbours:
     """Answers to some queries after each other, as one."""
+    if len(answers) == 1:
+        return answers[0]
     if not answers:
         return nothing(0, k)
     return Neighbours(np.concatenate([a.ids for a in answers]), np.concatenate([a.scores for a in answers]))

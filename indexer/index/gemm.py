@@ -77,7 +77,7 @@ class Batch:
         seen = exact.bfloat16() if half else exact
         lost = lengths((exact - seen.float()).numpy())
         length = lengths(seen.float().numpy())
-        self.factor = (seen * 2.0**_SHIFT if half else seen).contiguous()
+        self.factor = (seen * 2.0**_SHIFT if half else seen).T.contiguous()  # (d, q): multiplies a tenth faster
         self.error = lost * norm + length * residual + summation_error(self.dim) * length * (norm + residual)
         self.floor = np.full(self.n, -np.inf)
         """Per query: k rows are known whose exact score is at least this. Threads raise it as they go."""
@@ -113,15 +113,15 @@ class Sieve:
     def feed(self, start: int, rows: Features) -> None:
         """Look at rows (n, d), numbered from `start`; n is at most the tile's."""
         batch, n = self._batch, len(rows)
-        product = self._product[: batch.n * n].view(batch.n, n)
-        torch.mm(batch.factor, self._factor(rows).T, out=product)
-        approximate = self._approximate[: batch.n * n].view(batch.n, n).copy_(product).numpy()
+        product = self._product[: batch.n * n].view(n, batch.n)
+        torch.mm(self._factor(rows), batch.factor, out=product)
+        approximate = self._approximate[: batch.n * n].view(n, batch.n).copy_(product).numpy()
         if n >= batch.k and np.isneginf(batch.cut).any():
-            kth = np.partition(approximate, n - batch.k, axis=1)[:, n - batch.k]
+            kth = np.partition(approximate, n - batch.k, axis=0)[n - batch.k]
             batch.raise_floor(np.arange(batch.n), kth)
-        places = np.flatnonzero(approximate >= batch.cut[:, None])
+        places = np.flatnonzero(approximate >= batch.cut)
         if len(places):
-            self._keep(places // n, start + places % n, approximate.reshape(-1)[places])
+            self._keep(places % batch.n, start + places // batch.n, approximate.reshape(-1)[places])
 
     def found(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(query, row number) of all that were kept, by query."""

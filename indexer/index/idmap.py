@@ -19,6 +19,7 @@ class IdMap:
 
     def __init__(self) -> None:
         self._pages: dict[int, NDArray[np.int32]] = {}
+        self._n_used: dict[int, int] = {}
 
     def row(self, id: int) -> int:
         """The row of one id, -1 if it has none."""
@@ -38,10 +39,11 @@ class IdMap:
 
     def put(self, id: int, row: int) -> None:
         """Set the row of one id."""
-        page = self._pages.get(id >> _BITS)
-        if page is None:
-            page = self._pages[id >> _BITS] = np.full(_PAGE, -1, np.int32)
-        page[id & (_PAGE - 1)] = row
+        page = self._page(id >> _BITS)
+        at = id & (_PAGE - 1)
+        if page[at] < 0:
+            self._n_used[id >> _BITS] += 1
+        page[at] = row
 
     def put_many(self, ids: Ids, rows: NDArray[np.int64]) -> None:
         """Set the rows (n,) of distinct ids (n,)."""
@@ -50,22 +52,32 @@ class IdMap:
                 self.put(one, row)
             return
         for number, at in _by_page(ids):
-            page = self._pages.get(number)
-            if page is None:
-                page = self._pages[number] = np.full(_PAGE, -1, np.int32)
-            page[ids[at] & (_PAGE - 1)] = rows[at]
+            page = self._page(number)
+            places = ids[at] & (_PAGE - 1)
+            self._n_used[number] += int(np.count_nonzero(page[places] < 0))
+            page[places] = rows[at]
 
     def drop(self, id: int) -> None:
         """Forget one id, which must be there."""
-        page = self._pages[id >> _BITS]
-        page[id & (_PAGE - 1)] = -1
-        if page.max() < 0:
-            del self._pages[id >> _BITS]
+        number = id >> _BITS
+        self._pages[number][id & (_PAGE - 1)] = -1
+        self._n_used[number] -= 1
+        if not self._n_used[number]:
+            del self._pages[number], self._n_used[number]
+
+    def _page(self, number: int) -> NDArray[np.int32]:
+        page = self._pages.get(number)
+        if page is None:
+            page = self._pages[number] = np.full(_PAGE, -1, np.int32)
+            self._n_used[number] = 0
+        return page
 
     @property
     def n_bytes(self) -> int:
         """Memory held, bytes."""
-        return len(self._pages) * (4 * _PAGE + 200)  # an array's and a dictionary entry's own cost is about 200
+        return len(self._pages) * (
+            4 * _PAGE + 300
+        )  # an array and two entries of dictionaries cost about 300 by themselves
 
 
 def _by_page(ids: Ids) -> Iterator[tuple[int, NDArray[np.int64]]]:

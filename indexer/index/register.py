@@ -45,23 +45,27 @@ class Register:
 
     def places(self, ids: Ids) -> tuple[NDArray[np.int64], int]:
         """Rows that distinct ids (m,) have or will get from `enter`, appended in their order; and the count then."""
+        n = self._n
+        if len(ids) == 1:  # much the most frequent, and worth it
+            row = self._map.row(int(ids[0]))
+            return (np.array([row]), n) if row >= 0 else (np.array([n]), n + 1)
         rows = self._map.rows(ids)
-        new = rows < 0
-        n = self._n + int(np.count_nonzero(new))
-        rows[new] = np.arange(self._n, n)
-        return rows, n
+        new = np.flatnonzero(rows < 0)
+        rows[new] = np.arange(n, n + len(new))
+        return rows, n + len(new)
 
     def enter(self, ids: Ids, norms: Matrix, rows: NDArray[np.int64], n: int) -> None:
-        """Write ids and norms (m,) where `places` has put them."""
-        self._reserve(n)
+        """Write ids and norms (m,) where `places` has put them, in all `n` rows."""
         some = norms.tolist()
         if self._n:
             some.extend(self._norm_bounds)
         self._norm_bounds = (min(some), max(some))
-        self._ids[rows] = ids
+        if n > self._n:
+            self._reserve(n)
+            self._ids[rows] = ids
+            self._map.put_many(ids, rows)
+            self._n = n
         self._norms[rows] = norms
-        self._map.put_many(ids, rows)
-        self._n = n
 
     def leave(self, id: int) -> tuple[int, int] | None:
         """Take one id out: (its row, the last row), whose content moves there; None if the id is not there."""

@@ -56,7 +56,6 @@ class _Dirty:
     lane: _Lane | None = None
     stamp: Stamp | None = None
     since_s: float = 0.0  # when this stamp was first seen
-    looked_s: float = float("-inf")
     writer_wait_s: float = 0.0  # 0 unless it waits for a writer only
 
 
@@ -234,12 +233,9 @@ class SettleQueue:
             logger.warning("%s: %s; the next scan looks at it again", display_path(dirty.path), e.strerror)
             return None
         now_s = self._monotonic()
-        if stamp != dirty.stamp:
-            # What vanished since the last look did so at the hint that came since, if one came.
-            hinted = stamp is None and dirty.hinted_s > dirty.looked_s
-            dirty.stamp, dirty.since_s = stamp, dirty.hinted_s if hinted else now_s
-            dirty.writer_wait_s = 0.0
-        dirty.looked_s, first = now_s, dirty.lane is None
+        first = dirty.lane is None
+        if first or stamp != dirty.stamp:
+            dirty.stamp, dirty.since_s, dirty.writer_wait_s = stamp, now_s, 0.0
         if stamp is None:
             dirty.lane = _Lane.CHEAP
             return max(dirty.since_s, dirty.hinted_s) + self._settle_s * GONE_FACTOR - now_s

@@ -124,10 +124,73 @@ def test_a_file_that_never_rests_is_never_handed_out_and_starves_nobody(world: W
 def test_nothing_and_no_file_are_handed_out_as_gone_after_the_quiet_time(world: World, queue: SettleQueue) -> None:
     queue.add(A)
     queue.add(world.fifo(B))
+    assert queue.take(10, 0) == []
     world.tick(SETTLE_S)
     assert queue.take(10, 0) == []
     world.tick(SETTLE_S * 0.2)
     assert sorted(queue.take(10, 0)) == [Settled(A, None), Settled(B, None)]
+
+
+def test_what_vanished_unheard_of_rests_from_when_that_was_seen(world: World, queue: SettleQueue) -> None:
+    queue.add(world.write(A))
+    assert queue.take(10, 0) == []
+    world.tick(SETTLE_S - 0.1)
+    world.delete(A)  # and perhaps about to be made again, where no events tell
+    world.tick(SETTLE_S)
+    assert queue.take(10, 0) == []
+    world.tick(SETTLE_S * 1.2)
+    assert queue.take(10, 0) == [Settled(A, None)]
+
+
+def test_a_hint_that_comes_while_a_path_is_looked_at_is_not_lost(world: World) -> None:
+    """Between the last look at a path and its being handed out, it changes."""
+    lstat = world.lstat
+
+    def has_writer(path: FilePath) -> bool:
+        if path == A and world.stamp(A) == old:
+            queue.add(world.write(A, 2))
+        return False
+
+    queue = queue_in(world, lstat=lstat, has_writer=has_writer)
+    world.write(A, age_s=100)
+    old = world.stamp(A)
+    queue.add(A)
+    assert queue.take(10, 0) == [Settled(A, old)]
+    queue.done(A)
+    assert queue.state(A) == "settling"
+    assert queue.take(10, 0) == []
+    world.tick(SETTLE_S)
+    assert queue.take(10, 0) == [Settled(A, world.stamp(A))]
+
+
+def test_a_folder_compared_while_a_path_is_looked_at_brings_it_back(world: World) -> None:
+    def has_writer(path: FilePath) -> bool:
+        queue.add(FilePath(b"/r/"))
+        return False
+
+    queue = queue_in(world, has_writer=has_writer)
+    queue.add(world.write(A, age_s=100))
+    assert paths(queue.take(10, 0)) == [A]
+    queue.done(A)
+    assert queue.state(A) == "settling"
+
+
+def test_a_path_looked_at_by_one_taker_wakes_another_in_time(world: World) -> None:
+    """The second taker sleeps for its whole timeout, unless the first tells it of the time that it found out."""
+    looks = threading.Semaphore(0)
+
+    def lstat(path: FilePath) -> object:
+        looks.release()
+        return world.lstat(path)
+
+    queue = SettleQueue(0.2, lstat=lstat, has_writer=world.has_writer)  # type: ignore[arg-type]
+    got: list[list[Settled]] = []
+    sleeper = in_thread(lambda: got.append(queue.take(1, 30)))
+    queue.add(A)  # gone; the sleeper may look at it, or we do
+    queue.take(1, 0)
+    assert looks.acquire(timeout=10)
+    sleeper.join(10)
+    assert got == [[Settled(A, None)]]
 
 
 def test_deleted_and_made_again_comes_as_one_change(world: World, queue: SettleQueue) -> None:
@@ -145,6 +208,7 @@ def test_deleted_and_made_again_comes_as_one_change(world: World, queue: SettleQ
 def test_what_is_left_out_comes_as_gone(world: World) -> None:
     queue = queue_in(world, exclude=Exclude(["*.tmp"], [FilePath(b"/r")]))
     queue.add(world.write(b"/r/x.tmp"))
+    assert queue.take(10, 0) == []
     world.tick(2 * SETTLE_S)
     assert queue.take(10, 0) == [Settled(FilePath(b"/r/x.tmp"), None)]
 
@@ -396,11 +460,13 @@ class Settling(RuleBasedStateMachine):
         self.queue = queue_in(self.world)
         self.in_flight: set[FilePath] = set()
         self.owed: set[FilePath] = set()  # hinted at since last handed out
+        self.hinted_s: dict[FilePath, float] = {}
         self.last: dict[FilePath, Settled] = {}
 
     def hint(self, path: FilePath) -> None:
         self.queue.add(path)
         self.owed.add(path)
+        self.hinted_s[path] = self.world.now_s
 
     @rule(ahead_s=st.sampled_from([0.0, 0.5, 3600.0]))
     def clock_of_the_file_system(self, ahead_s: float) -> None:
@@ -463,8 +529,10 @@ class Settling(RuleBasedStateMachine):
             assert path not in self.in_flight
             assert stamp == self.world.stamp(path)
             assert stamp is None or path not in self.world.writers
-            quiet_s = self.world.now_s - self.world.changed_s.get(path, float("-inf"))
-            assert quiet_s >= SETTLE_S - 1e-3
+            changed_s = self.world.changed_s.get(path, 0.0)
+            if stamp is None:  # nothing tells how long nothing has been there, but hints and what was seen before
+                changed_s = max(self.hinted_s[path], self.world.shown_s.get(path, 0.0))
+            assert self.world.now_s - changed_s >= SETTLE_S - 1e-3
             self.in_flight.add(path)
             self.owed.discard(path)
             self.last[path] = each

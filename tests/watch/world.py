@@ -26,6 +26,8 @@ class World:
         self.writers: set[FilePath] = set()
         self.unreadable: set[FilePath] = set()
         self.changed_s: dict[FilePath, float] = {}
+        self.shown_s: dict[FilePath, float] = {}
+        """When the queue was last shown a file at a path."""
         self.n_lstat = 0
         self._inode = 10
 
@@ -79,6 +81,8 @@ class World:
             raise PermissionError(13, "Permission denied", path)
         if path not in self.nodes:
             raise FileNotFoundError(2, "No such file or directory", path)
+        if self.stamp(path) is not None:
+            self.shown_s[path] = self.now_s
         return cast(os.stat_result, _Status(self.nodes[path]))
 
     def has_writer(self, path: FilePath) -> bool:
