@@ -8,6 +8,8 @@ import sys
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    # Read when OpenMP loads. Threads that spin while they wait take the cores from decoding and from other programs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from indexer.cli.commands import cli
 
     try:

@@ -166,10 +166,10 @@ def _answer(request: Request, slots: list[Slot], handler: Handler, setup: Setup)
 
 
 def _memory_bytes(statm: int) -> tuple[int, int]:
-    """Mapped and resident memory of this process."""
-    mapped, resident, *_ = os.pread(statm, 128, 0).split()
+    """Memory of this process: all that is mapped, and what is resident of its own (neither files nor slots)."""
+    mapped, resident, shared = map(int, os.pread(statm, 128, 0).split()[:3])
     page = resource.getpagesize()
-    return int(mapped) * page, int(resident) * page
+    return mapped * page, (resident - shared) * page
 
 
 def _prctl(option: int, value: int) -> None:

@@ -16,8 +16,8 @@ from indexer.images.resample import resample, use_one_thread
 from indexer.images.source import Source
 from indexer.types import Decoded, ImageInfo, Pixels, Preprocess
 
-# torch's weights have 16 bits and Pillow's 22: below this reduction some two values in a million differ by 2 levels,
-# above it one in twenty million, and from 2.5 on none was seen. Pictures this small cost Pillow little.
+# torch's weights have 16 bits and Pillow's 22: up to this reduction every third picture has a value or two that differ
+# by 2 levels, above it one in fifty, and from 2.5 on none was seen. Pictures this small cost Pillow little.
 _EXACT_REDUCTION: Final = 1.5
 
 
@@ -31,9 +31,9 @@ def prepare(limits: Limits) -> None:
 def decode(data: bytes, preprocess: Preprocess, limits: Limits) -> Decoded:
     """Pixels of one file, upright, on white, resized and cropped as the model wants them.
 
-    In mode `exact` each value is within 1 level of open_clip's `image_transform` of the upright RGB picture (2 in about
-    one of twenty million, where a picture is reduced 1.5 to 2.5 times). In mode `scaled` large JPEGs are decoded at a
-    fraction of their size: about 55 dB from exact for 12 megapixels, 50 dB for 1 to 2.
+    In mode `exact` each value is within 1 level of open_clip's `image_transform` of the upright RGB picture (2 for at
+    most about one value in a million, where a picture is reduced 1.5 to 2.5 times). In mode `scaled` large JPEGs are
+    decoded at a fraction of their size: about 55 dB from exact for 12 megapixels, 50 dB for 1 to 2.
 
     Raises:
         ImageRefused: With the reason; anything that a file can make the libraries raise ends here.

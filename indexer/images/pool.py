@@ -23,6 +23,8 @@ class DecodePool:
     if the child was fresh or it happens again on a fresh one: damage may stem from an earlier picture. Those that
     waited behind it are handed to the next child.
 
+    Callbacks of a future run in the thread that keeps its child busy: they must not block.
+
     Memory: at most `bulk` and `urgent` queued, two files per child in shared memory (freed at once above 8 MB), and in
     each child what `Limits.memory_bytes` allows.
 

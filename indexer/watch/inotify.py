@@ -29,7 +29,7 @@ _C = InotifyConstants
 # IN_ATTRIB: a file made readable, a time set back. IN_CREATE: sub-folders, hard links.
 _MASK = Mask(
     _C.IN_CREATE | _C.IN_CLOSE_WRITE | _C.IN_MOVED_FROM | _C.IN_MOVED_TO | _C.IN_DELETE | _C.IN_ATTRIB
-    | _C.IN_DELETE_SELF | _C.IN_ONLYDIR | _C.IN_EXCL_UNLINK
+    | _C.IN_DELETE_SELF | _C.IN_ONLYDIR
 )  # fmt: skip
 _BELOW = Mask(_MASK | _C.IN_DONT_FOLLOW)
 _ROOT = Mask(_MASK | _C.IN_MOVE_SELF)

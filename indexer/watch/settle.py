@@ -244,8 +244,7 @@ class SettleQueue:
         if first:
             written = (wall_ns - stamp.mtime_ns) / 1e9 < self._settle_s
             dirty.lane = _Lane.FOUND if age_s >= self._settle_s else _Lane.WRITTEN if written else _Lane.CHEAP
-        seen_rest_s = dirty.since_s + self._settle_s - now_s
-        return min(seen_rest_s, self._settle_s - age_s) if age_s >= 0 else seen_rest_s
+        return self._settle_s - max(age_s, now_s - dirty.since_s)
 
     def _writer_wait_s(self, dirty: _Dirty) -> float:
         """How long to leave a path at rest to its writer; 0 if there is none."""

@@ -183,6 +183,16 @@ def test_a_folder_moved_away_takes_along_what_is_just_being_recorded(root: FileP
         assert house.recorded.files == {}
 
 
+def test_a_folder_moved_elsewhere_with_a_link_left_behind_has_gone(root: FilePath, outside: bytes) -> None:
+    write(root + b"/sub/deep/a.jpg")
+    with House(root).open() as house:
+        assert house.agrees()
+        os.rename(root + b"/sub", outside + b"/out")
+        os.symlink(outside + b"/out", root + b"/sub")
+        assert house.agrees()
+        assert house.recorded.files == {}
+
+
 def test_what_was_written_under_another_name_is_found_by_the_next_scan(root: FilePath, outside: bytes) -> None:
     """The kernel tells of a hard-linked file only under the name that was used."""
     path = write(root + b"/a.jpg", b"before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -177,18 +178,21 @@ def test_a_folder_compared_while_a_path_is_looked_at_brings_it_back(world: World
 
 def test_a_path_looked_at_by_one_taker_wakes_another_in_time(world: World) -> None:
     """The second taker sleeps for its whole timeout, unless the first tells it of the time that it found out."""
-    looks = threading.Semaphore(0)
+    asked = threading.Semaphore(0)
 
-    def lstat(path: FilePath) -> object:
-        looks.release()
-        return world.lstat(path)
+    def monotonic() -> float:
+        asked.release()
+        return time.monotonic()
 
-    queue = SettleQueue(0.2, lstat=lstat, has_writer=world.has_writer)  # type: ignore[arg-type]
+    queue = SettleQueue(0.2, lstat=world.lstat, has_writer=world.has_writer, monotonic=monotonic)
     got: list[list[Settled]] = []
     sleeper = in_thread(lambda: got.append(queue.take(1, 30)))
-    queue.add(A)  # gone; the sleeper may look at it, or we do
-    queue.take(1, 0)
-    assert looks.acquire(timeout=10)
+    for _ in range(2):  # it asks for the time, then holds the lock, asks again and sleeps
+        assert asked.acquire(timeout=10)
+    with queue._changed, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue._changed, "notify", lambda: None)
+        queue._begin(A)  # it sleeps on
+    assert queue.take(1, 0) == []  # the other one's look: nothing is there, which rests in 0.22 s
     sleeper.join(10)
     assert got == [[Settled(A, None)]]
 

@@ -308,6 +308,21 @@ def test_watches_of_folders_that_went_are_given_back(root: FilePath, tmp_path: P
         tree.close()
 
 
+def test_a_folder_that_took_anothers_name_leaves_no_watch_on_it(root: FilePath, tmp_path: Path) -> None:
+    os.mkdir(root + b"/sub")
+    tree = InotifyTree(root, Exclude([], [root]))
+    try:
+        os.rename(root + b"/sub", os.fsencode(tmp_path / "outside"))
+        os.mkdir(root + b"/sub")
+        tree._add(FilePath(root + b"/sub/"), Hints())  # as if found in a listing, before the move is read
+        while tree.read(0.1):
+            pass
+        with open(f"/proc/self/fdinfo/{tree._descriptor}") as info:
+            assert sum(line.startswith("inotify ") for line in info) == tree.n_folders == 2
+    finally:
+        tree.close()
+
+
 # ---------------------------------------------------------------- the root
 
 
@@ -353,6 +368,14 @@ def test_a_root_moved_away_and_another_in_its_place_is_compared_and_watched(root
         write(root + b".old/unheard.jpg")
         assert ears.heard(write(root + b"/b.jpg"))
         assert set(ears.dirty) == {root + b"/b.jpg"}
+
+
+def test_a_root_exchanged_is_noticed_at_once(root: FilePath, ears: Ears) -> None:
+    os.mkdir(root + b".other")
+    with watching(root, ears, check_s=30.0):
+        exchange(root, root + b".other")
+        assert ears.asked(root)
+        assert ears.heard(write(root + b"/b.jpg"))
 
 
 def test_a_root_whose_parent_was_moved_is_missing(root: FilePath, ears: Ears, tmp_path: Path) -> None:
