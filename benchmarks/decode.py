@@ -22,10 +22,10 @@ from PIL import Image, ImageOps
 
 from benchmarks import photographs
 from benchmarks.report import Row, at_least, at_most, emit, paired_ratio, samples, skipped
-from indexer.images.decode import decode
+from indexer.images.decode import ImageDecoder
 from indexer.images.limits import Limits
 from indexer.images.pool import DecodePool
-from indexer.types import Preprocess
+from indexer.types import Decoded, Preprocess
 
 EXACT = Preprocess(224, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 SCALED = dataclasses.replace(EXACT, mode="scaled")
@@ -67,11 +67,12 @@ def _rows(folder: str | None, *, quick: bool) -> Iterator[Row]:
 
 
 def _exact(id: str, what: str, files: Sequence[bytes], goal: float, rounds: int) -> Iterator[Row]:
-    times = samples(_each(files, {"open_clip": _open_clip, "exact": _decode(EXACT)}), rounds)
+    exact = _decode(EXACT)
+    times = samples(_each(files, {"open_clip": _open_clip, "exact": exact}), rounds)
     ms = statistics.median(times["exact"]) / len(files) * 1e3
     ratio = paired_ratio(times, "open_clip", "exact")
     yield at_least(id, f"exact preprocessing, {what}: {ms:.2f} ms a picture", ratio, "x", goal, PEER)
-    off = np.stack([_levels_off(decode(data, EXACT, LIMITS).pixels, _reference(data)) for data in files])
+    off = np.stack([_levels_off(exact(data).pixels, _reference(data)) for data in files])
     within = float(np.mean(off <= 1))
     worst = f"values within 1 level (worst {off.max()}, equal {np.mean(off == 0):.2%})"
     yield at_least(f"{id}-lsb", f"{what}: {worst}", 100 * within, "%", 99.9999, PEER)
@@ -80,10 +81,11 @@ def _exact(id: str, what: str, files: Sequence[bytes], goal: float, rounds: int)
 def _scaled(
     id: str, what: str, files: Sequence[bytes], goal: float | None, psnr: float | None, rounds: int
 ) -> Iterator[Row]:
-    times = samples(_each(files, {"open_clip": _open_clip, "scaled": _decode(SCALED)}), rounds)
+    scaled = _decode(SCALED)
+    times = samples(_each(files, {"open_clip": _open_clip, "scaled": scaled}), rounds)
     ms = statistics.median(times["scaled"]) / len(files) * 1e3
     ratio = paired_ratio(times, "open_clip", "scaled")
-    pairs = [(decode(data, SCALED, LIMITS).pixels, _reference(data)) for data in files]
+    pairs = [(scaled(data).pixels, _reference(data)) for data in files]
     worst_psnr = min(_psnr(a, b) for a, b in pairs)
     worst = max(int(_levels_off(a, b).max()) for a, b in pairs)
     speed, drift = (
@@ -113,8 +115,8 @@ def _open_clip(data: bytes) -> Any:
     return TRANSFORM(Image.open(io.BytesIO(data)))
 
 
-def _decode(preprocess: Preprocess) -> Callable[[bytes], Any]:
-    return lambda data: decode(data, preprocess, LIMITS)
+def _decode(preprocess: Preprocess) -> Callable[[bytes], Decoded]:
+    return ImageDecoder(preprocess, LIMITS).decode
 
 
 def _reference(data: bytes) -> NDArray[np.uint8]:

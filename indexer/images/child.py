@@ -20,10 +20,9 @@ import socket
 from typing import Any, Final, Protocol
 
 from indexer.errors import ImageRefused
-from indexer.images.limits import Limits
 from indexer.images.slot import Slot
 from indexer.images.wire import HELLO, MESSAGE_BYTES, N_SLOTS, Reply, Request, Setup
-from indexer.types import Decoded, Preprocess, Reason
+from indexer.types import Decoded, Reason
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -32,11 +31,10 @@ _DETAIL_LENGTH: Final = 300
 
 
 class Handler(Protocol):
-    """What the children run: a module such as `indexer.images.decode`."""
+    """What a child does with files: an `indexer.images.decode.ImageDecoder`, or a test's stand-in."""
 
-    def prepare(self, limits: Limits) -> None: ...
-    def decode(self, data: bytes, preprocess: Preprocess, limits: Limits) -> Decoded: ...
-    def thumbnail(self, data: bytes, side_px: int, limits: Limits) -> bytes: ...
+    def decode(self, data: bytes) -> Decoded: ...
+    def thumbnail(self, data: bytes, side_px: int) -> bytes: ...
 
 
 def main(control_fd: int, setup_text: str) -> None:
@@ -47,8 +45,9 @@ def main(control_fd: int, setup_text: str) -> None:
     control = socket.socket(fileno=control_fd)
     try:
         setup = Setup.unpack(setup_text)
-        handler: Any = importlib.import_module(setup.handler)
-        handler.prepare(setup.limits)
+        module = importlib.import_module(setup.handler)
+        module.prepare(setup.limits)
+        handler: Handler = module.ImageDecoder(setup.preprocess, setup.limits)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     except Exception as e:  # noqa: BLE001 - whatever it was, the service must hear of it
         _say(control, {"error": f"{type(e).__name__}: {e}"})
@@ -120,7 +119,7 @@ def _live(jobs: socket.socket, slots: list[Slot], handler: Handler, setup: Setup
     jobs.send(HELLO)
     n_done = 0
     while message := jobs.recv(MESSAGE_BYTES):
-        reply = _answer(Request.unpack(message), slots, handler, setup)
+        reply = _answer(Request.unpack(message), slots, handler)
         n_done += 1
         grown = _memory_bytes(statm)[1] - base
         starved = reply.reason is Reason.DECODER_MEMORY
@@ -147,13 +146,13 @@ def _confine(mapped_bytes: int, nursery: int) -> None:
     os.close(nowhere)
 
 
-def _answer(request: Request, slots: list[Slot], handler: Handler, setup: Setup) -> Reply:
+def _answer(request: Request, slots: list[Slot], handler: Handler) -> Reply:
     slot = slots[request.slot]
     try:
         data = slot.take(request.n_bytes)
         if request.side_px is not None:
-            return Reply(request.slot, slot.put(handler.thumbnail(data, request.side_px, setup.limits)))
-        decoded = handler.decode(data, setup.preprocess, setup.limits)
+            return Reply(request.slot, slot.put(handler.thumbnail(data, request.side_px)))
+        decoded = handler.decode(data)
         n_bytes = slot.put(decoded.pixels)
         return Reply(request.slot, n_bytes, decoded.info.format, decoded.info.width_px, decoded.info.height_px)
     except ImageRefused as e:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from indexer.images import jpeg
 from indexer.images.fit import Fit, fit
 from indexer.images.formats import sniff
+from indexer.images.jpeg import Scratch
 from indexer.images.limits import Limits
 from indexer.images.picture import harden, refusals, resample_window
 from indexer.images.resample import resample, use_one_thread
@@ -28,39 +29,56 @@ def prepare(limits: Limits) -> None:
     resample(np.zeros((16, 16, 3), np.uint8), (8, 8), (16, 16), "bicubic", vertical_first=False)
 
 
+class ImageDecoder:
+    """Decodes one file after another. Not thread-safe: it keeps the memory that photographs are decoded into.
+
+    Args:
+        preprocess: How pixels are made.
+        limits: What a file may cost.
+    """
+
+    def __init__(self, preprocess: Preprocess, limits: Limits) -> None:
+        self._preprocess = preprocess
+        self._limits = limits
+        self._scratch = Scratch()
+
+    def decode(self, data: bytes) -> Decoded:
+        """Pixels of one file, upright, on white, resized and cropped as the model wants them.
+
+        In mode `exact` each value is within 1 level of open_clip's `image_transform` of the upright RGB picture (2 for
+        at most about one value in a million, where a picture is reduced 1.5 to 2.5 times). In mode `scaled` large JPEGs
+        are decoded at a fraction of their size: 52 to 55 dB from exact for 12 megapixels, about 51 dB for 2.
+
+        Raises:
+            ImageRefused: With the reason; anything that a file can make the libraries raise ends here.
+        """
+        self._limits.weigh(data)
+        kind = sniff(data)
+        with refusals(kind):
+            source = Source(data, kind, self._limits, self._scratch)
+            placed = fit(source.width_px, source.height_px, self._preprocess)
+            shown = _shown(source, placed, self._preprocess)
+            info = ImageInfo(kind, source.width_px, source.height_px, len(data))
+            return Decoded(_squared(shown, placed, self._preprocess.fill), info)
+
+    def thumbnail(self, data: bytes, side_px: int) -> bytes:
+        """A JPEG of the upright picture that fits into `side_px` squared, on white, without metadata; never enlarged.
+
+        Raises:
+            ImageRefused: As `decode`.
+        """
+        self._limits.weigh(data)
+        kind = sniff(data)
+        with refusals(kind):
+            source = Source(data, kind, self._limits, self._scratch)
+            factor = min(1.0, side_px / max(source.width_px, source.height_px))
+            width, height = max(1, round(source.width_px * factor)), max(1, round(source.height_px * factor))
+            return jpeg.encode(source.resized(width, height, "bicubic", scaled=True))
+
+
 def decode(data: bytes, preprocess: Preprocess, limits: Limits) -> Decoded:
-    """Pixels of one file, upright, on white, resized and cropped as the model wants them.
-
-    In mode `exact` each value is within 1 level of open_clip's `image_transform` of the upright RGB picture (2 for at
-    most about one value in a million, where a picture is reduced 1.5 to 2.5 times). In mode `scaled` large JPEGs are
-    decoded at a fraction of their size: about 55 dB from exact for 12 megapixels, 50 dB for 1 to 2.
-
-    Raises:
-        ImageRefused: With the reason; anything that a file can make the libraries raise ends here.
-    """
-    limits.weigh(data)
-    kind = sniff(data)
-    with refusals(kind):
-        source = Source(data, kind, limits)
-        placed = fit(source.width_px, source.height_px, preprocess)
-        shown = _shown(source, placed, preprocess)
-        info = ImageInfo(kind, source.width_px, source.height_px, len(data))
-        return Decoded(_squared(shown, placed, preprocess.fill), info)
-
-
-def thumbnail(data: bytes, side_px: int, limits: Limits) -> bytes:
-    """A JPEG of the upright picture that fits into `side_px` squared, on white, without metadata; never enlarged.
-
-    Raises:
-        ImageRefused: As `decode`.
-    """
-    limits.weigh(data)
-    kind = sniff(data)
-    with refusals(kind):
-        source = Source(data, kind, limits)
-        factor = min(1.0, side_px / max(source.width_px, source.height_px))
-        width, height = max(1, round(source.width_px * factor)), max(1, round(source.height_px * factor))
-        return jpeg.encode(source.resized(width, height, "bicubic", scaled=True))
+    """Decode a single file; see `ImageDecoder.decode`."""
+    return ImageDecoder(preprocess, limits).decode(data)
 
 
 def _shown(source: Source, placed: Fit, preprocess: Preprocess) -> NDArray[np.uint8]:

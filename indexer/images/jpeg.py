@@ -14,12 +14,35 @@ _QUALITY: Final = 85
 _SHRINKS: Final = (8, 4, 2)
 
 
+# A 12-megapixel photograph is 36 MB. What is larger is rare, and given back.
+_KEPT_BYTES: Final = 64 << 20
+
+
+class Scratch:
+    """Memory that one photograph after another is decoded into; clearing fresh pages costs a sixth of decoding.
+
+    Not thread-safe: what it hands out is overwritten by the next picture.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def array(self, height_px: int, width_px: int) -> NDArray[np.uint8]:
+        """Room for pixels (height, width, 3), with anything in it."""
+        n_bytes = 3 * height_px * width_px
+        if n_bytes > _KEPT_BYTES:
+            return np.empty((height_px, width_px, 3), np.uint8)
+        if n_bytes > self._bytes.size:
+            self._bytes = np.empty(n_bytes, np.uint8)
+        return self._bytes[:n_bytes].reshape(height_px, width_px, 3)
+
+
 def shrink_for(reduction: float) -> int:
     """The largest of 8, 4, 2, 1 that leaves at least half of a reduction to the antialiasing filter."""
     return next((shrink for shrink in _SHRINKS if reduction >= 2 * shrink), 1)
 
 
-def pixels(data: bytes, width_px: int, height_px: int, shrink: int = 1) -> NDArray[np.uint8] | None:
+def pixels(data: bytes, width_px: int, height_px: int, shrink: int, scratch: Scratch) -> NDArray[np.uint8] | None:
     """Stored pixels of a JPEG, (ceil(height / shrink), ceil(width / shrink), 3), RGB.
 
     None when libjpeg-turbo so much as warns, or finds another size than asked for: the caller then takes the
@@ -28,7 +51,7 @@ def pixels(data: bytes, width_px: int, height_px: int, shrink: int = 1) -> NDArr
     width, height = -(-width_px // shrink), -(-height_px // shrink)
     minimum = {"min_width": width, "min_height": height} if shrink > 1 else {}
     try:
-        decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", **minimum)
+        decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", buffer=scratch.array(height, width), **minimum)
     except ValueError:
         return None
     return decoded if decoded.shape == (height, width, 3) else None

@@ -18,15 +18,18 @@ from indexer.images.upright import swaps_axes, upright
 class Source:
     """A file within its limits; plain JPEGs are decoded by libjpeg-turbo, all else by Pillow.
 
+    Its pixels may lie in `scratch`, and last until another picture is decoded there.
+
     Attributes:
         format: What it is.
         width_px: Width as it is meant to be seen.
         height_px: Height likewise.
     """
 
-    def __init__(self, data: bytes, format: Format, limits: Limits) -> None:
+    def __init__(self, data: bytes, format: Format, limits: Limits, scratch: jpeg.Scratch) -> None:
         self.format = format
         self._data = data
+        self._scratch = scratch
         self._image = open_picture(data, format, limits)
         # CMYK goes through Pillow.
         self._fast = format == "jpeg" and self._image.mode in ("RGB", "L")
@@ -72,7 +75,7 @@ class Source:
 
     def _stored(self, shrink: int) -> NDArray[np.uint8]:
         if self._fast:
-            pixels = jpeg.pixels(self._data, *self._image.size, shrink)
+            pixels = jpeg.pixels(self._data, *self._image.size, shrink, self._scratch)
             if pixels is not None:
                 return pixels
         return rgb_pixels(self._image)

@@ -74,7 +74,7 @@ class Setup:
     """All that a nursery and its children need to know.
 
     Attributes:
-        handler: Module with `prepare`, `decode` and `thumbnail`, as `indexer.images.decode` has them.
+        handler: Module with `prepare` and `ImageDecoder`, as `indexer.images.decode` has them.
         preprocess: Handed to it.
         limits: Handed to it.
         recycle_jobs: A child ends after so many.

@@ -27,15 +27,14 @@ class Scan:
         self._scores = np.full(k, -np.inf, np.float32)
         self._places = np.full(k, -1, np.int64)
         self._starts: list[int] = []
+        self._heap = faiss.swig_ptr(self._scores), faiss.swig_ptr(self._places)
         self._scanner.set_query(faiss.swig_ptr(self._query))
 
     def feed(self, start: int, rows: Features) -> None:
         """Look at contiguous rows (n, d), numbered from `start`. The interpreter's lock is released meanwhile."""
         self._scanner.set_list(len(self._starts), 0.0)
         self._starts.append(start)
-        codes = faiss.swig_ptr(rows.view(np.uint8))
-        scores, places = faiss.swig_ptr(self._scores), faiss.swig_ptr(self._places)
-        self._scanner.scan_codes(len(rows), codes, None, scores, places, self._k)
+        self._scanner.scan_codes(len(rows), faiss.swig_ptr(rows.view(np.uint8)), None, *self._heap, self._k)
 
     def found(self) -> tuple[NDArray[np.int64], Matrix]:
         """Numbers and scores of the best rows, in no order; fewer than `k` only if fewer were fed."""

@@ -74,7 +74,8 @@ class ExactSearch:
                 kernel.feed(start, selection.tile(start, stop))
             return kernel.found()
 
-        found = self._crew.share(selection.spans(_SCAN_TILES * self._blocks.tile_rows), scan)
+        spans = selection.spans(_SCAN_TILES * self._blocks.tile_rows)
+        found = self._crew.share(_finer_at_the_end(list(spans), self._blocks.tile_rows), scan)
         places, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         best = np.argpartition(scores, len(scores) - n_wanted)[len(scores) - n_wanted :]
         return places[best], scores[best]
@@ -118,3 +119,9 @@ class ExactSearch:
     def _ranked(self, query: Matrix, k: int, numbers: Numbers) -> Neighbours:
         scores = exact.scores(self._blocks.get(numbers), query)
         return exact.best(self._register.ids[numbers][None, :], scores[None, :], k)
+
+
+def _finer_at_the_end(spans: list[tuple[int, int]], longest: int) -> list[tuple[int, int]]:
+    """Cut the last spans smaller, so that all threads end at about the same time."""
+    cut = [(at, min(at + longest, stop)) for start, stop in spans[-_SCAN_TILES:] for at in range(start, stop, longest)]
+    return spans[:-_SCAN_TILES] + cut if len(spans) > _SCAN_TILES else spans

@@ -22,18 +22,21 @@ def prepare(limits: Limits) -> None:
     pass
 
 
-def decode(data: bytes, preprocess: Preprocess, limits: Limits) -> Decoded:
-    """A picture whose width is the child's pid, its height the file's length, its colour the last byte."""
-    _obey(data)
-    colour = data[-1] if data else 0
-    side = preprocess.side_px + (1 if data.startswith(b"lie") else 0)
-    pixels = np.full((side, side, 3), colour, np.uint8)
-    return Decoded(pixels, ImageInfo("png", os.getpid(), len(data), len(data)))
+class ImageDecoder:
+    def __init__(self, preprocess: Preprocess, limits: Limits) -> None:
+        self.side_px = preprocess.side_px
 
+    def decode(self, data: bytes) -> Decoded:
+        """A picture whose width is the child's pid, its height the file's length, its colour the last byte."""
+        _obey(data)
+        colour = data[-1] if data else 0
+        side = self.side_px + (1 if data.startswith(b"lie") else 0)
+        pixels = np.full((side, side, 3), colour, np.uint8)
+        return Decoded(pixels, ImageInfo("png", os.getpid(), len(data), len(data)))
 
-def thumbnail(data: bytes, side_px: int, limits: Limits) -> bytes:
-    _obey(data)
-    return data[::-1] * (10_000 if data.startswith(b"long") else 1)
+    def thumbnail(self, data: bytes, side_px: int) -> bytes:
+        _obey(data)
+        return data[::-1] * (10_000 if data.startswith(b"long") else 1)
 
 
 def _obey(data: bytes) -> None:

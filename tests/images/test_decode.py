@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from indexer.errors import ImageRefused
-from indexer.images.decode import decode, thumbnail
+from indexer.images.decode import ImageDecoder, decode
 from indexer.images.limits import Limits
 from indexer.images.picture import refusals
 from indexer.types import ImageInfo, Reason
@@ -24,6 +24,10 @@ def refusal(data: bytes, limits: Limits = LIMITS) -> ImageRefused:
         decode(data, SMALL, limits)
     assert refused.value.detail
     return refused.value
+
+
+def thumbnail(data: bytes, side_px: int) -> bytes:
+    return ImageDecoder(SMALL, LIMITS).thumbnail(data, side_px)
 
 
 def colour_of(data: bytes) -> tuple[int, ...]:
@@ -73,6 +77,14 @@ def test_the_first_of_several_frames_counts(format: str) -> None:
     red, green, blue = colour_of(data)
     assert red > 245
     assert max(green, blue) < 10
+
+
+def test_pixels_are_not_touched_by_the_next_picture() -> None:
+    decoder = ImageDecoder(SMALL, LIMITS)
+    files = [saved(scene(300, 200, seed), "JPEG") for seed in range(3)] + [saved(scene(32, 32), "JPEG")]
+    first = [decoder.decode(data).pixels for data in files]
+    for data, pixels in zip(files, first, strict=True):
+        np.testing.assert_array_equal(pixels, decode(data, SMALL, LIMITS).pixels)
 
 
 # ---------------------------------------------------------------- colours
@@ -241,7 +253,7 @@ def test_whatever_a_library_raises_becomes_a_refusal_with_a_detail(error: Except
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_thumbnails_fit_and_keep_the_shape(format: str) -> None:
-    made = Image.open(io.BytesIO(thumbnail(saved(scene(400, 300), format), 128, LIMITS)))
+    made = Image.open(io.BytesIO(thumbnail(saved(scene(400, 300), format), 128)))
     assert made.format == "JPEG"
     assert made.mode == "RGB"
     assert made.size == (128, 96)
@@ -251,7 +263,7 @@ def test_thumbnails_fit_and_keep_the_shape(format: str) -> None:
 def test_thumbnails_stand_upright_without_metadata(orientation: int) -> None:
     image = soft(1200, 800)
     data = turned(image, "JPEG", orientation, quality=95)
-    made = Image.open(io.BytesIO(thumbnail(data, 200, LIMITS)))
+    made = Image.open(io.BytesIO(thumbnail(data, 200)))
     with Image.open(io.BytesIO(data)) as stored:
         upright = ImageOps.exif_transpose(stored)
     assert made.size == ((133, 200) if orientation >= 5 else (200, 133))
@@ -261,19 +273,19 @@ def test_thumbnails_stand_upright_without_metadata(orientation: int) -> None:
 
 
 def test_thumbnails_are_never_enlarged() -> None:
-    assert Image.open(io.BytesIO(thumbnail(saved(scene(30, 20), "PNG"), 128, LIMITS))).size == (30, 20)
+    assert Image.open(io.BytesIO(thumbnail(saved(scene(30, 20), "PNG"), 128))).size == (30, 20)
 
 
 def test_a_thumbnail_of_a_strip_has_at_least_one_row() -> None:
-    assert Image.open(io.BytesIO(thumbnail(saved(scene(1500, 2), "PNG"), 64, LIMITS))).size == (64, 1)
+    assert Image.open(io.BytesIO(thumbnail(saved(scene(1500, 2), "PNG"), 64))).size == (64, 1)
 
 
 def test_a_thumbnail_of_a_transparent_picture_is_white() -> None:
-    made = Image.open(io.BytesIO(thumbnail(saved(Image.new("RGBA", (90, 90)), "PNG"), 64, LIMITS)))
+    made = Image.open(io.BytesIO(thumbnail(saved(Image.new("RGBA", (90, 90)), "PNG"), 64)))
     assert made.getpixel((30, 30)) == (255, 255, 255)
 
 
 def test_thumbnails_are_refused_as_pictures_are() -> None:
     with pytest.raises(ImageRefused) as refused:
-        thumbnail(b"BM nothing", 64, LIMITS)
+        thumbnail(b"BM nothing", 64)
     assert refused.value.reason is Reason.CORRUPT
