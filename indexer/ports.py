@@ -379,7 +379,8 @@ class Scanner(Protocol):
             known_folders: As `Catalogue.folders_under`; files recorded in folders that exist no more are gone.
 
         Raises:
-            OSError: `folder` itself cannot be listed; then nothing is known to be gone.
+            OSError: A watched folder is not there, or `folder` cannot be listed; then nothing is known to be gone. A
+                folder below a watched one that is not there raises nothing: all that is recorded in it is gone.
         """
         ...
 

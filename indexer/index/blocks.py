@@ -37,11 +37,12 @@ class Blocks(Generic[A]):
     Attributes:
         tile_rows: As given.
         capacity: Rows that fit without another block.
+        n_touched: The most rows that there have been in these blocks: what main memory has really given.
     """
 
     def __init__(self, allocate: Callable[[int], A], tile_rows: int, first_rows: int) -> None:
         self.tile_rows = tile_rows
-        self.capacity = 0
+        self.capacity = self.n_touched = 0
         self._allocate = allocate
         self._first_rows = first_rows
         self._blocks: list[A] = []
@@ -55,6 +56,7 @@ class Blocks(Generic[A]):
             self._blocks.append(self._allocate(size))
             self._starts.append(self.capacity)
             self.capacity += size
+        self.n_touched = max(self.n_touched, n)
 
     def release(self, n: int) -> None:
         """Give blocks back that `n` rows do not need; one spare is kept, lest a row that comes and goes churn."""
@@ -62,6 +64,7 @@ class Blocks(Generic[A]):
         while len(self._starts) > n_spare and self._starts[-1 - n_spare] >= n:
             self.capacity = self._starts.pop()
             self._blocks.pop()
+        self.n_touched = min(self.n_touched, self.capacity)
 
     def view(self, start: int, stop: int) -> A:
         """Rows start to stop - 1, which lie in one block, without a copy."""

@@ -30,7 +30,7 @@ class CpuIndex:
         dim: Length of a row.
         threads: Cores that one search may use; None for all that this process may run on.
         tile_rows: Rows that are multiplied together: two to three megabytes, to fit into the processor's cache.
-        first_rows: Size of the first blocks.
+        first_rows: Size of the first blocks; memory is taken only as rows are written.
         half: Multiply batches in BFloat16; None where the CPU does so in hardware.
     """
 
@@ -40,7 +40,7 @@ class CpuIndex:
         *,
         threads: int | None = None,
         tile_rows: int = 1024,
-        first_rows: int = 4096,
+        first_rows: int = 65_536,
         half: bool | None = None,
     ) -> None:
         self._dim = dim
@@ -109,7 +109,7 @@ class CpuIndex:
 
     @property
     def n_bytes(self) -> int:
-        return self._blocks.capacity * 2 * self._dim + self._register.n_bytes
+        return self._blocks.n_touched * 2 * self._dim + self._register.n_bytes
 
     def close(self) -> None:
         self._crew.close()

@@ -24,7 +24,7 @@ class Crew:
     """
 
     def __init__(self, n_threads: int, prepare: Callable[[], None]) -> None:
-        self._n_threads = n_threads
+        self.n_threads = n_threads
         self._pool = ThreadPoolExecutor(n_threads, "index", initializer=prepare)
 
     def share(self, parts: Iterable[P], work: Callable[[Iterator[P]], T], *, apart: bool = False) -> list[T]:
@@ -44,7 +44,7 @@ class Crew:
             return [work(left)]
         futures: list[Future[T]] = []
         try:
-            futures.extend(self._pool.submit(work, left) for _ in range(min(self._n_threads, len(waiting))))
+            futures.extend(self._pool.submit(work, left) for _ in range(min(self.n_threads, len(waiting))))
         except RuntimeError as e:
             raise Stopped("the index is closed") from e
         finally:

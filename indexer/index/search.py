@@ -23,7 +23,7 @@ _NORM, _RESIDUAL = range(2)
 _FEW_QUERIES = 4  # up to here, scanning once per query is faster than converting every row for a product
 _MOST_QUERIES = 256  # multiplied together; more would spend memory and save little
 _SPARE = 16  # candidates beyond k: nearly always enough to tell that no other row can be among the k
-_SCAN_TILES = 4  # tiles in one call of the kernel, so that the call costs nothing beside the scan
+_SCAN_TILES = 32  # at most in one call of the kernel
 
 
 class ExactSearch:
@@ -74,8 +74,7 @@ class ExactSearch:
                 kernel.feed(start, selection.tile(start, stop))
             return kernel.found()
 
-        spans = selection.spans(_SCAN_TILES * self._blocks.tile_rows)
-        found = self._crew.share(_finer_at_the_end(list(spans), self._blocks.tile_rows), scan)
+        found = self._crew.share(self._pieces(selection), scan)
         places, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         best = np.argpartition(scores, len(scores) - n_wanted)[len(scores) - n_wanted :]
         return places[best], scores[best]
@@ -120,8 +119,15 @@ class ExactSearch:
         scores = exact.scores(self._blocks.get(numbers), query)
         return exact.best(self._register.ids[numbers][None, :], scores[None, :], k)
 
-
-def _finer_at_the_end(spans: list[tuple[int, int]], longest: int) -> list[tuple[int, int]]:
-    """Cut the last spans smaller, so that all threads end at about the same time."""
-    cut = [(at, min(at + longest, stop)) for start, stop in spans[-_SCAN_TILES:] for at in range(start, stop, longest)]
-    return spans[:-_SCAN_TILES] + cut if len(spans) > _SCAN_TILES else spans
+    def _pieces(self, selection: Selection[Features]) -> Iterator[tuple[int, int]]:
+        """Spans for a scan: at first large, for each has its cost, then smaller, so that all threads end together."""
+        tile_rows = self._blocks.tile_rows
+        most = tile_rows * (_SCAN_TILES if selection.in_place else 1)  # what is gathered should not leave the cache
+        left = selection.n
+        for start, stop in selection.spans(selection.n):
+            at = start
+            while at < stop:
+                size = min(max(left // (2 * self._crew.n_threads), 2 * tile_rows), most, stop - at)
+                yield at, at + size
+                at += size
+                left -= size

@@ -17,9 +17,15 @@ A = TypeVar("A", bound=Array)
 
 
 class Selection(Protocol[A_co]):
-    """Places 0 to n - 1, each a row of the matrix, in spans that can be had as contiguous rows."""
+    """Places 0 to n - 1, each a row of the matrix, in spans that can be had as contiguous rows.
+
+    Attributes:
+        n: How many.
+        in_place: Whether a tile is the matrix's own memory, not a copy.
+    """
 
     n: int
+    in_place: bool
 
     def spans(self, longest: int) -> Iterator[tuple[int, int]]:
         """Cut the places into (start, stop) of at most `longest`."""
@@ -43,6 +49,8 @@ def select(blocks: Blocks[A], register: Register, among: Ids | None) -> Selectio
 
 
 class _Everything(Generic[A]):
+    in_place = True
+
     def __init__(self, blocks: Blocks[A], n: int) -> None:
         self.n = n
         self._blocks = blocks
@@ -58,6 +66,8 @@ class _Everything(Generic[A]):
 
 
 class _Picked(Generic[A]):
+    in_place = False
+
     def __init__(self, blocks: Blocks[A], rows: NDArray[np.int64]) -> None:
         self.n = len(rows)
         self._blocks = blocks

@@ -129,17 +129,19 @@ def test_dense_ids_cost_few_bytes() -> None:
 def test_growing_takes_a_tenth_more_at_most_and_shrinking_gives_it_back() -> None:
     index = CpuIndex(DIM, threads=1, tile_rows=4, first_rows=8)
 
-    def capacity() -> float:
-        return (index.n_bytes - index._register.n_bytes) / (2 * DIM)
+    def capacity() -> int:
+        return index._blocks.capacity
 
     for n in range(1, 400):
         index.upsert(np.array([n]), POOL[n : n + 1], np.ones(1, np.float32))
         assert n <= capacity() <= 1.1 * n + 8
+        assert index.n_bytes == 2 * DIM * n + index._register.n_bytes
     full = capacity()
     index.remove(np.arange(380, 400))
     assert capacity() == full  # a row that comes and goes at the edge of a block costs no block each time
     index.remove(np.arange(1, 371))
     assert capacity() < full / 10
+    assert index.n_bytes <= 2 * DIM * capacity() + index._register.n_bytes
     index.remove(index.ids())
     assert capacity() == 0
     index.close()
