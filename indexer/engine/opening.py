@@ -12,7 +12,7 @@ from dataclasses import replace
 from indexer.catalogue.reader import CatalogueReader
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
-from indexer.engine.parts import open_index, open_inflow, open_model, open_parts, open_snapshots, settings_of
+from indexer.engine.parts import Model, open_index, open_inflow, open_model, open_parts, open_snapshots, settings_of
 from indexer.engine.running import RunningEngine
 from indexer.engine.spaces import SpaceRecord, all_records, spaces_kept
 from indexer.errors import StoreError
@@ -24,13 +24,16 @@ from indexer.types import FileRecord, Progress, Stats
 
 logger = logging.getLogger(__name__)
 
+OpenModel = Callable[[Config, DataDir, ExitStack], Model]
 
-def open_engine(config: Config, *, watch: bool = True) -> RunningEngine:
+
+def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_model) -> RunningEngine:
     """Open the store to serve it: takes its lock, loads the model, restores the index, and begins to watch.
 
     Args:
         config: The settings.
         watch: False to look at no folder by itself; rebuilding still reads what it must.
+        model: Opens decoders and encoder, and puts on the stack what closes them.
 
     Raises:
         ConfigError: A watched folder is not there, or model settings cannot be used.
@@ -43,10 +46,10 @@ def open_engine(config: Config, *, watch: bool = True) -> RunningEngine:
         stack.enter_context(data.lock())
         catalogue = SqliteCatalogue.open(data.catalogue)
         stack.callback(catalogue.close)
-        model = open_model(config, data, stack)
-        cache = DiskFeatureCache(data.features, model.embedder.space)
+        opened = model(config, data, stack)
+        cache = DiskFeatureCache(data.features, opened.embedder.space)
         stack.callback(cache.close)
-        parts = open_parts(config, data, model, catalogue, cache, stack)
+        parts = open_parts(config, data, opened, catalogue, cache, stack)
         inflow = open_inflow(config, parts, catalogue, cache, watching=watch)
         return RunningEngine(parts, inflow, data.publish, stack.pop_all().close).start()
 

@@ -53,7 +53,8 @@ class RunningEngine:
         publish: Callable[[str], None],
         close_parts: Callable[[], None],
     ) -> None:
-        self._parts = parts
+        self.parts = parts
+        """What answers; for those who check it."""
         self._inflow = inflow
         self._close_parts = close_parts
         self._lock = inflow.committer.lock if inflow else threading.Lock()
@@ -104,11 +105,11 @@ class RunningEngine:
 
     @property
     def space(self) -> EmbeddingSpace:
-        return self._parts.embedder.space
+        return self.parts.embedder.space
 
     @property
     def dims(self) -> tuple[int, int | None]:
-        return self._parts.geometry.dims
+        return self.parts.geometry.dims
 
     def search(self, query: Query, limit: int, offset: int = 0) -> SearchResult:
         return self._search.search(query, limit, offset)
@@ -126,8 +127,8 @@ class RunningEngine:
         return self._thumbnails.get(self._search.image(id), side_px)
 
     def refused(self, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]:
-        n_refused = sum(self._parts.catalogue.counts().refused.values())
-        return self._parts.catalogue.refused(limit, offset), n_refused
+        n_refused = sum(self.parts.catalogue.counts().refused.values())
+        return self.parts.catalogue.refused(limit, offset), n_refused
 
     def gpu_memory(self) -> GpuMemory:
         return gpu_memory()
@@ -142,7 +143,7 @@ class RunningEngine:
         return Readiness(not self._closed, checks)
 
     def stats(self) -> Stats:
-        parts, inflow = self._parts, self._inflow
+        parts, inflow = self.parts, self._inflow
         counts = parts.catalogue.counts()
         progress = self._rebuilding.progress
         return Stats(
@@ -204,8 +205,8 @@ class RunningEngine:
             self._rebuilding.close()
             if self._inflow:
                 self._inflow.stop()
-            self._parts.decoder.close()
-            self._parts.embedder.close()
+            self.parts.decoder.close()
+            self.parts.embedder.close()
             if self._inflow:
                 self._inflow.committer.close()
                 self._keeper.close()
@@ -216,7 +217,7 @@ class RunningEngine:
     def _restore(self) -> None:
         """Newest snapshot, mended by the catalogue; what has no feature goes back into the river."""
         started = time.monotonic()
-        parts = self._parts
+        parts = self.parts
         generation = self._keeper.generation = parts.snapshots.load_into(parts.index)
         done = restore(parts.catalogue, parts.cache, parts.index, parts.geometry, self._lock)
         logger.info(
@@ -229,7 +230,7 @@ class RunningEngine:
                 self._inflow.settle.add(path)
 
     def _restore_anew(self, on_progress: Callable[[int, int], None]) -> Restored:
-        parts = self._parts
+        parts = self.parts
         return restore(
             parts.catalogue, parts.cache, parts.index, parts.geometry, self._lock,
             anew=True, on_progress=on_progress,
@@ -237,7 +238,7 @@ class RunningEngine:
 
     def _encode_anew(self, hashes: Sequence[ContentHash]) -> None:
         assert self._inflow
-        records = self._parts.catalogue.images(list(self._parts.catalogue.ids_of(hashes).values()))
+        records = self.parts.catalogue.images(list(self.parts.catalogue.ids_of(hashes).values()))
         self._inflow.river.encode_anew([(record.hash, record.paths[0]) for record in records.values()])
 
     def _n_left(self) -> int:

@@ -1,0 +1,1 @@
+"""What must hold when things go wrong, each shown by doing it: `python -m benchmarks.torture`."""

@@ -1,0 +1,199 @@
+"""An engine on the stub in a child process that can be killed, asked, and whose acknowledgements are heard."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.torture.oracle import differences
+from benchmarks.torture.stub import StubEncoder, open_stub
+from indexer.catalogue.sqlite import SqliteCatalogue
+from indexer.config import Config, load
+from indexer.engine import RunningEngine, open_engine
+from indexer.ports import Encoder
+from indexer.types import Committed, Found, Outcome
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["benchmarks.torture.daemon", "indexer.index.cpu", "indexer.features.disk"])
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """One catalogue transaction that returned: path -> content hash, both hex, or None for gone and refused."""
+
+    seq: int
+    paths: Mapping[str, str | None]
+
+
+@dataclass
+class Daemon:
+    """One store over some folders, and the process that serves it while there is one.
+
+    Attributes:
+        root: Holds `pictures` (watched) and `data` (the store).
+        settings: `section.key` -> value, over the harness's own.
+        prepare: Called first in every child: where a torture plants its faults. Must be picklable.
+        build: Makes the encoder in the child. Must be picklable.
+        acks: Every acknowledgement heard so far, over all children.
+    """
+
+    root: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[], None] | None = None
+    build: Callable[[], Encoder] = StubEncoder
+    acks: list[Ack] = field(default_factory=list)
+    process: Any = None
+
+    def __post_init__(self) -> None:
+        self.pictures.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def pictures(self) -> Path:
+        return self.root / "pictures"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def config(self) -> Config:
+        mine = {
+            "watch.folders": [str(self.pictures)],
+            "watch.settle_s": 0.05,
+            "watch.rescan_s": 3600,
+            "model.name": "demo",
+            "store.dir": str(self.store),
+        }
+        return load(flags={**mine, **self.settings}, environ={}, cwd=self.root).config
+
+    def start(self) -> Daemon:
+        """Start a child and return when it answers; raises what its start raised, as text."""
+        self.launch()
+        self.wait_ready()
+        return self
+
+    def launch(self) -> None:
+        """Start a child and do not wait for it."""
+        self._pipe, theirs = _context.Pipe()
+        heard, said = _context.Pipe(duplex=False)
+        self.process = _context.Process(
+            target=_serve, args=(self.config, self.prepare, self.build, theirs, said), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        said.close()
+        self._listener = threading.Thread(target=self._listen, args=(heard,), daemon=True)
+        self._listener.start()
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        if not self._pipe.poll(timeout_s):
+            raise TimeoutError(f"the daemon was not ready after {timeout_s} s")
+        error = self._pipe.recv()
+        if error:
+            raise RuntimeError(error)
+
+    def ask(self, name: str, timeout_s: float = 120) -> Any:
+        """The child's answer to one of `QUESTIONS`."""
+        self._pipe.send(name)
+        if not self._pipe.poll(timeout_s):
+            raise TimeoutError(f"no answer to {name!r} in {timeout_s} s")
+        answer, error = self._pipe.recv()
+        if error:
+            raise RuntimeError(error)
+        return answer
+
+    def kill(self) -> None:
+        """kill -9, and everything acknowledged before it is in `acks` on return."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        self._gone()
+
+    def stop(self) -> None:
+        """Close in order."""
+        self.ask("stop")
+        self._gone()
+
+    def wait_gone(self) -> int:
+        """Wait for a child that ends by itself; its exit code."""
+        self._gone()
+        code: int = self.process.exitcode
+        return code
+
+    def _gone(self) -> None:
+        self.process.join()
+        self._listener.join()
+        self._pipe.close()
+
+    def _listen(self, heard: Connection) -> None:
+        with suppress(EOFError, OSError, ValueError), heard:
+            while True:
+                seq, paths = json.loads(heard.recv_bytes())
+                self.acks.append(Ack(seq, paths))
+
+
+def _rest(engine: RunningEngine) -> bool:
+    return engine.wait_idle(60.0)
+
+
+QUESTIONS: Mapping[str, Callable[[RunningEngine], Any]] = {
+    "rest": _rest,
+    "stats": lambda engine: engine.stats(),
+}
+
+
+def _serve(
+    config: Config,
+    prepare: Callable[[], None] | None,
+    build: Callable[[], Encoder],
+    pipe: Connection,
+    acks: Connection,
+) -> None:
+    if prepare:
+        prepare()
+    _announce_commits(acks)
+    try:
+        engine = open_engine(config, model=partial(open_stub, build=build))
+    except Exception as e:
+        pipe.send(f"{type(e).__name__}: {e}")
+        return
+    pipe.send("")
+    while True:
+        try:
+            question = pipe.recv()
+        except EOFError:
+            os._exit(1)  # the harness is gone
+        try:
+            if question == "stop":
+                engine.close()
+                pipe.send((None, ""))
+                return
+            answer = (
+                differences(engine, config.folders, config.watch.exclude)
+                if question == "check"
+                else QUESTIONS[question](engine)
+            )
+            pipe.send((answer, ""))
+        except Exception as e:
+            pipe.send((None, f"{type(e).__name__}: {e}"))
+
+
+def _announce_commits(acks: Connection) -> None:
+    """Tell of every transaction after it returned, before anyone acts on it."""
+    commit = SqliteCatalogue.commit
+
+    def announced(self: SqliteCatalogue, outcomes: Sequence[Outcome]) -> Committed:
+        done = commit(self, outcomes)
+        paths = {o.path.hex(): o.hash.hex() if isinstance(o, Found) else None for o in outcomes}
+        acks.send_bytes(json.dumps([done.seq, paths]).encode())
+        return done
+
+    SqliteCatalogue.commit = announced  # type: ignore[method-assign]
