@@ -24,7 +24,7 @@ from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config, load
 from indexer.engine import open_engine
 from indexer.engine.parts import open_index, open_snapshots
-from indexer.engine.spaces import read_record
+from indexer.engine.spaces import read_projection, read_record
 from indexer.features.disk import DiskFeatureCache
 from indexer.geometry import Geometry
 from indexer.restore import restore
@@ -94,7 +94,7 @@ def start_up(config: Config, *, snapshot: bool) -> float:
             generation.unlink()
     record = read_record(folder)
     assert record is not None
-    geometry = Geometry(record.projection, config.index.space)
+    geometry = Geometry(read_projection(folder), config.index.space)
     started = time.perf_counter()
     catalogue = SqliteCatalogue.open(data.catalogue)
     cache = DiskFeatureCache(data.features, record.space)

@@ -77,6 +77,7 @@ class Api(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=1, le=65_535)
     api_key: str = Field(default="", repr=False)
+    allowed_hosts: TextList = ()
 
 
 class Decode(_Section):
@@ -294,7 +295,10 @@ def _resolve_paths(config: Config, base: Path) -> Config:
     folders = tuple(absolute("watch.folders", folder) for folder in config.watch.folders)
     watch = config.watch.model_copy(update={"folders": folders})
     store = config.store.model_copy(update={"dir": absolute("store.dir", config.store.dir)})
-    return config.model_copy(update={"watch": watch, "store": store})
+    model = config.model
+    if "/" in model.pretrained:  # a path: no tag of weights has one
+        model = model.model_copy(update={"pretrained": absolute("model.pretrained", model.pretrained)})
+    return config.model_copy(update={"watch": watch, "model": model, "store": store})
 
 
 def _check_folders(config: Config) -> None:

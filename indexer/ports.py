@@ -107,7 +107,8 @@ class Embedder(Protocol):
     """The lane in front of an encoder: one owner thread, queries before bulk work, one batch at a time, never waiting.
 
     A batch that runs out of memory is halved and tried again, later grown back; a picture whose feature is not finite,
-    or that does not fit alone, fails alone with `ImageRefused`.
+    or that does not fit alone, fails alone with `ImageRefused`. While the device is lost queries fail with
+    `DeviceFailed`, and bulk pictures wait.
     """
 
     @property
@@ -136,6 +137,16 @@ class Embedder(Protocol):
     @property
     def n_waiting(self) -> int:
         """Pictures and texts queued now."""
+        ...
+
+    @property
+    def rate_per_s(self) -> float:
+        """Pictures encoded a second, over the last ten seconds."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be encoded now; None while all is well."""
         ...
 
     def close(self) -> None:
@@ -307,10 +318,6 @@ class Snapshots(Protocol):
 
     def load_into(self, index: VectorIndex) -> int:
         """Fill an empty index from the newest generation that passes its check; its number, or 0 when none does."""
-        ...
-
-    def clear(self) -> None:
-        """Remove every generation."""
         ...
 
 

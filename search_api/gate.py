@@ -41,7 +41,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
 _HOST_DETAILS = {
     400: "The request needs exactly one valid Host header.",
-    421: "This name is not served here; use the address that the service prints, or allow it.",
+    421: "This name is not served here; use the address that the service prints, or add it to api.allowed_hosts.",
 }
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]\\]+)(:[0-9]{1,5})?")

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # Continuous integration repeats one set of examples, so that a change is judged by itself; people's runs explore.
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "explore")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are there only where a GPU is."""
+    on_gpu = [item for item in items if "gpu" in item.keywords]
+    if not on_gpu:
+        return
+    import torch  # only now: it takes seconds
+
+    if not torch.cuda.is_available():
+        items[:] = [item for item in items if item not in on_gpu]
+        config.hook.pytest_deselected(items=on_gpu)

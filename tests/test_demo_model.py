@@ -94,10 +94,14 @@ def test_a_picture_drawn_again_finds_its_twin(loaded: tuple[Any, Any, Any]) -> N
     assert (scores.argmax(dim=1) == torch.arange(50)).float().mean() >= 0.9
 
 
-def test_phrases_of_one_colour_find_pictures_that_they_are_true_of(loaded: tuple[Any, Any, Any]) -> None:
-    scenes, rng = random_scenes(150, 13)
+def test_short_phrases_find_pictures_that_they_are_true_of(loaded: tuple[Any, Any, Any]) -> None:
+    scenes, rng = random_scenes(500, 13)
     images = embed_images(loaded, scenes, rng)
     phrases = {
+        "circle": Phrase((Mention("circle"),)),
+        "stars": Phrase((Mention("star", plural=True),)),
+        "red circle": Phrase((Mention("circle", "red"),)),
+        "a large ring": Phrase((Mention("ring", size="large"),)),
         "red shape": Phrase((Mention(colour="red"),)),
         "green shapes": Phrase((Mention(colour="green", plural=True),)),
         "blue background": Phrase((), "blue"),

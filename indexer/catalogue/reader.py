@@ -21,7 +21,7 @@ from indexer.catalogue.rows import (
     sound_records,
 )
 from indexer.catalogue.schema import SCHEMA, version_of
-from indexer.catalogue.seals import Number, content_seal, from_columns, read_meta, root_seal, to_columns
+from indexer.catalogue.seals import Number, content_seal, from_columns, read_meta, to_columns
 from indexer.errors import StoreCorrupt, StoreError
 from indexer.sqlite import Readers, complaint
 from indexer.types import ContentHash, Counts, FilePath, FileRecord, Ids, ImageInfo, ImageRecord, Reason, Stamp
@@ -192,12 +192,6 @@ class CatalogueReader:
         with self._snapshot() as con:
             n_files, n_contents, n_refused = count(con)
         return Counts(n_files, n_contents, by_reason(n_refused))
-
-    def roots(self) -> dict[FilePath, tuple[int, int]]:
-        """Device and inode that each watched folder had when it was last seen whole."""
-        with self._snapshot() as con:
-            rows = con.execute("SELECT path, device, inode, seal FROM root").fetchall()
-        return {FilePath(path): (int(d), int(i)) for path, d, i, seal in rows if root_seal(path, d, i) == seal}
 
     def meta_get(self, key: str) -> str | None:
         """A note kept under this key by `meta_set`; None when there is none, or it is damaged."""

@@ -36,10 +36,6 @@ SCHEMA = Schema(
     tables=(
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL, seal INTEGER NOT NULL) STRICT, WITHOUT ROWID",
         (
-            "CREATE TABLE root (path BLOB PRIMARY KEY, device ANY NOT NULL, inode ANY NOT NULL, seal INTEGER NOT NULL)"
-            " STRICT, WITHOUT ROWID"
-        ),
-        (
             "CREATE TABLE content (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, format TEXT NOT NULL,"
             " width_px INTEGER NOT NULL, height_px INTEGER NOT NULL, size_bytes INTEGER NOT NULL,"
             " seal INTEGER NOT NULL) STRICT"

@@ -56,11 +56,6 @@ def content_seal(vector_id: int, hash: bytes, info: ImageInfo) -> int:
         return NO_SEAL
 
 
-def root_seal(path: bytes, device: Number, inode: Number) -> int:
-    """Seal of a `root` row."""
-    return crc32(f"{device} {inode} ".encode() + path)
-
-
 def read_meta(con: sqlite3.Connection, key: str) -> bytes | None:
     """A value of the `meta` table, None when it has none; raises `StoreCorrupt` when its seal is broken."""
     row = con.execute("SELECT value, seal FROM meta WHERE key = ?", (key,)).fetchone()

@@ -16,10 +16,10 @@ from indexer.catalogue.opening import CLEAN, NEXT_ID, SEQ, SUSPECT, Opened, open
 from indexer.catalogue.reader import CatalogueReader, by_reason, count
 from indexer.catalogue.rows import Damage
 from indexer.catalogue.schema import SCHEMA, Schema
-from indexer.catalogue.seals import root_seal, to_column, write_meta
+from indexer.catalogue.seals import write_meta
 from indexer.errors import Stopped, StoreCorrupt, StoreError
 from indexer.sqlite import Readers, translated
-from indexer.types import Committed, Counts, FilePath, Outcome
+from indexer.types import Committed, Counts, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -90,14 +90,6 @@ class SqliteCatalogue(CatalogueReader):
     def _set_counts(self, n_files: int, n_contents: int, n_refused: Counter[str]) -> None:
         self._n_refused = n_refused
         self._counts = Counts(n_files, n_contents, by_reason(n_refused))
-
-    def set_root(self, path: FilePath, device: int, inode: int) -> None:
-        """Keep the identity of a watched folder."""
-        with self._lock, self._transaction() as con:
-            con.execute(
-                "INSERT OR REPLACE INTO root VALUES (?, ?, ?, ?)",
-                (path, to_column(device), to_column(inode), root_seal(path, device, inode)),
-            )
 
     def meta_set(self, key: str, value: str) -> None:
         """Keep a short note under a key."""

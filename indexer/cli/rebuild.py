@@ -86,12 +86,12 @@ def _tell(end: Progress | ProgressAnswer, as_json: bool) -> int:
     from indexer.cli.door import FAILED, OK, PARTIAL
     from indexer.cli.terminal import print_json, print_text, say
 
+    if end.error:
+        say(f"error: the rebuild failed: {end.error}")
+        return FAILED
     summary = end.summary
     if as_json:
         print_json(dict(summary))
-    if summary.get("failed"):
-        say("error: the rebuild failed; the log of who ran it tells why")
-        return FAILED
     live, restored, encoded, missing = (int(summary[key]) for key in ("live", "restored", "encoded", "missing"))
     if not as_json:
         print_text(

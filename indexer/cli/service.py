@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from indexer.cli.api_settings import api_settings
 from indexer.config import Config
 from indexer.errors import ConfigError, IndexerError
 from indexer.ports import Engine
@@ -18,9 +19,6 @@ from search_api.server import Server, bind
 from search_api.settings import ApiSettings
 
 logger = logging.getLogger(__name__)
-
-HTTP_STOP_S: Final = 4
-"""How long answers under way may hold up a stop; the rest of the time to drain is the engine's."""
 
 START_S: Final = 30.0
 
@@ -46,13 +44,7 @@ class Front:
             ConfigError: The address cannot be had, or others could reach it without a good key.
             IndexerError: The port is in use.
         """
-        settings = ApiSettings(
-            host=config.api.host,
-            port=config.api.port,
-            api_key=config.api.api_key or None,
-            stop_timeout_s=HTTP_STOP_S,
-            access_log=config.log.level == "debug",
-        )
+        settings = api_settings(config)
         listener = _bind_next(settings.host, settings.port) if or_next else bind(settings.host, settings.port)
         return cls(settings, listener)
 

@@ -53,9 +53,11 @@ def show(invocation: Invocation, as_json: bool) -> None:
 @pass_invocation
 def validate(invocation: Invocation) -> None:
     """Check the settings: exit code 0, or 2 with one line for each that cannot be used."""
+    from indexer.cli.api_settings import api_settings
     from indexer.cli.terminal import say
 
     loaded = invocation.load()
+    api_settings(loaded.config)
     say(f"{loaded.file or 'defaults'}: valid")
 
 

@@ -79,11 +79,6 @@ def resolve(name: str, pretrained: str, mode: Mode = "exact") -> Checkpoint:
     return _from_tag(name, pretrained, mode)
 
 
-def preprocess_of(name: str, pretrained: str, mode: Mode = "exact") -> Preprocess:
-    """How a model's pictures are prepared, known without its weights. Raises as `resolve` does."""
-    return resolve(name, pretrained, mode).preprocess
-
-
 def _untrained(name: str, pretrained: str, mode: Mode) -> Checkpoint:
     seed = pretrained.partition(":")[2] or "0"
     if not seed.isdecimal():

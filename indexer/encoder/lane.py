@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from indexer.encoder.batch_size import BatchSize
 from indexer.encoder.meter import Meter
 from indexer.encoder.owner import Owner
-from indexer.errors import NoTextTower, Overloaded, Stopped
+from indexer.errors import DeviceFailed, NoTextTower, Overloaded, Stopped
 from indexer.ports import Encoder
 from indexer.types import Embeddings, EmbeddingSpace, Matrix, Pixels
 
@@ -45,10 +45,11 @@ class _Job(Generic[T]):
 
 @dataclass(slots=True)
 class _Turn:
-    """What the owner takes from the queues at once."""
+    """What the owner takes from the queues at once; `is_bulk` where its pictures are nobody's question."""
 
     texts: list[_Job[Sequence[str]]]
     pictures: list[_Job[Pixels]]
+    is_bulk: bool
 
 
 class EncoderLane:
@@ -56,8 +57,8 @@ class EncoderLane:
 
     The encoder lives in a thread of its own, which opens it, uses it and closes it. Done-callbacks of futures run in
     that thread and should be short. A future's error may be `ImageRefused` where the picture is to blame,
-    `DeviceOutOfMemory` where texts are too many, `DeviceFailed` while the device is lost (it is opened anew when it can
-    be), or whatever else the encoder raises, which the lane survives.
+    `DeviceOutOfMemory` where texts are too many, `DeviceFailed` for queries while the device is lost (it is opened anew
+    when it can be, and bulk work waits for that), or whatever else the encoder raises, which the lane survives.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class EncoderLane:
         self._texts: deque[_Job[Sequence[str]]] = deque()
         self._queries: deque[_Job[Pixels]] = deque()
         self._bulk: deque[_Job[Pixels]] = deque()
+        self._again: list[_Job[Pixels]] = []  # bulk pictures that a lost device has left without an answer
         self._n_encoded = 0
         lock = threading.Lock()
         self._work = threading.Condition(lock)
@@ -128,7 +130,14 @@ class EncoderLane:
     def n_waiting(self) -> int:
         """Pictures and texts queued now."""
         with self._work:
-            return self._n_urgent() + len(self._bulk)
+            return self._n_urgent() + len(self._bulk) + len(self._again)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be encoded now; None while all is well."""
+        if not self._thread.is_alive():
+            return "the encoder's thread has ended"
+        return self._owner.trouble
 
     @property
     def batch_size(self) -> int:
@@ -179,7 +188,10 @@ class EncoderLane:
             Stopped: The lane is closed.
         """
         if not self.has_text:
-            raise NoTextTower(f"the checkpoint of {self.space.model} has no text tower, so words cannot be searched")
+            raise NoTextTower(
+                f"the checkpoint of {self.space.model} has no text tower, so words cannot be searched; set "
+                '`[model] pretrained` to one with both towers, such as "laion2b_s32b_b79k" for ViT-H-14'
+            )
         job: _Job[Sequence[str]] = _Job(tuple(texts), len(texts))
         with self._work:
             self._admit(job.n)
@@ -228,38 +240,50 @@ class EncoderLane:
             return
         opened.set_result(owner)
         try:
-            while (turn := self._next_turn()) is not None:
+            while (turn := self._next_turn(owner)) is not None:
                 self._serve(owner, turn)
         finally:
             owner.close()
             self._abandon()
 
-    def _next_turn(self) -> _Turn | None:
+    def _next_turn(self, owner: Owner) -> _Turn | None:
         """All waiting texts and a batch of query pictures; without queries a batch of bulk ones. None at the end."""
         with self._work:
-            self._work.wait_for(lambda: self._closing.is_set() or self._texts or self._queries or self._bulk)
-            if not (self._texts or self._queries or self._bulk):
-                return None
-            limit = self._batch.now
+            while not (self._texts or self._queries):
+                if self._closing.is_set():
+                    return None
+                rests_s = owner.rests_s
+                if not rests_s and (self._again or self._bulk):
+                    return self._bulk_turn(self._batch.now)
+                self._work.wait(rests_s or None)
             texts = _started(self._texts, len(self._texts))
-            pictures = _started(self._queries if texts or self._queries else self._bulk, limit)
-            self._room.notify_all()
-            return _Turn(texts, pictures)
+            return _Turn(texts, _started(self._queries, self._batch.now), is_bulk=False)
+
+    def _bulk_turn(self, limit: int) -> _Turn:
+        pictures, self._again = self._again[:limit], self._again[limit:]
+        pictures += _started(self._bulk, limit - len(pictures))
+        self._room.notify_all()
+        return _Turn([], pictures, is_bulk=True)
 
     def _serve(self, owner: Owner, turn: _Turn) -> None:
         if turn.texts:
-            _tell(turn.texts, _attempt(owner.embeddings, turn.texts))
+            _tell(zip(turn.texts, _attempt(owner.embeddings, turn.texts), strict=True))
         if turn.pictures:
-            answers = _attempt(owner.features, turn.pictures)
-            self._n_encoded += sum(not isinstance(answer, Exception) for answer in answers)
-            _tell(turn.pictures, answers)
+            answered = list(zip(turn.pictures, _attempt(owner.features, turn.pictures), strict=True))
+            if turn.is_bulk:
+                lost = [job for job, answer in answered if isinstance(answer, DeviceFailed)]
+                with self._work:
+                    self._again = lost + self._again
+                answered = [(job, answer) for job, answer in answered if not isinstance(answer, DeviceFailed)]
+            self._n_encoded += sum(not isinstance(answer, Exception) for _, answer in answered)
+            _tell(answered)
 
     def _abandon(self) -> None:
         """The thread ends: whoever still waits, because it ended by accident, is told."""
         with self._work:
             self._closing.set()
             queues: tuple[deque[_Job[Any]], ...] = (self._texts, self._queries, self._bulk)
-            left = [job for queue in queues for job in _started(queue, len(queue))]
+            left = [*self._again, *(job for queue in queues for job in _started(queue, len(queue)))]
             self._room.notify_all()
         for job in left:
             job.future.set_exception(Stopped("the encoder's thread has ended"))
@@ -284,8 +308,8 @@ def _attempt(encode: Callable[[list[T]], Sequence[Any]], jobs: list[_Job[T]]) ->
         return [error] * len(jobs)
 
 
-def _tell(jobs: list[_Job[T]], answers: Sequence[Any]) -> None:
-    for job, answer in zip(jobs, answers, strict=True):
+def _tell(answered: Iterable[tuple[_Job[Any], Any]]) -> None:
+    for job, answer in answered:
         if isinstance(answer, Exception):
             job.future.set_exception(answer)
         else:

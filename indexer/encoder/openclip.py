@@ -90,11 +90,7 @@ class OpenClipEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Joint embeddings (n, j) float32, see the port. Raises `NoTextTower`, `DeviceOutOfMemory`, `DeviceFailed`."""
         if self._text is None or self._projection is None:
-            raise NoTextTower(
-                f"{self._checkpoint.model} ({self._checkpoint.pretrained}) was opened without a text tower, so words "
-                "cannot be searched; set `[model] pretrained` to a checkpoint with both towers, such as "
-                '"laion2b_s32b_b79k" for ViT-H-14'
-            )
+            raise NoTextTower(f"{self._checkpoint.model} ({self._checkpoint.pretrained}) has no text tower")
         if not texts:
             return np.empty((0, self._projection.shape[1]), np.float32)
         with device_errors(self._placement.device), torch.inference_mode():

@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 REOPEN_DELAYS_S: Final = (0.0, 1.0, 5.0)
 """Waits before each try to open an encoder anew."""
 
-REST_S: Final = 30.0
-"""How long all work is refused at once when those tries have failed, before they are made again."""
+REST_S: Final = 15.0
+"""How long a device is left alone when those tries have failed, before they are made again."""
 
 T = TypeVar("T")
 Feature: TypeAlias = NDArray[np.float16]
@@ -74,6 +74,8 @@ class Owner:
         self._wait = wait
         self._encoder: Encoder | None = build()
         self._rest_until = clock()
+        self.trouble: str | None = None
+        """Why there is no encoder now, once it could not be opened anew."""
         self.space = self._encoder.space
         self.projection = self._encoder.projection
         self.has_text = self._encoder.has_text
@@ -111,6 +113,11 @@ class Owner:
             return np.split(embeddings, np.cumsum([len(texts) for texts in together])[:-1])
 
         return self._answers(len(requests), encode, lambda trouble: trouble)
+
+    @property
+    def rests_s(self) -> float:
+        """Seconds until a lost device is tried again; 0 where there is nothing to wait for."""
+        return max(0.0, self._rest_until - self._clock()) if self._encoder is None else 0.0
 
     def close(self) -> None:
         """Close the encoder; a device that fails at this has nothing left to lose."""
@@ -156,7 +163,7 @@ class Owner:
 
     def _reopened(self) -> Encoder | DeviceFailed:
         """A new encoder in place of the one whose device failed."""
-        if self._clock() < self._rest_until:
+        if self.rests_s:
             return DeviceFailed(f"{self.device} is lost; it is tried again within {REST_S:.0f} s")
         last: IndexerError | None = None
         for delay_s in REOPEN_DELAYS_S:
@@ -169,11 +176,13 @@ class Owner:
                 continue
             if self._encoder.space == self.space:
                 _log.info("The encoder is back on %s", self.device)
+                self.trouble = None
                 return self._encoder
             self.close()
             last = DeviceFailed("another model came up in its place; restart the program")
         self._rest_until = self._clock() + REST_S
-        return DeviceFailed(f"{self.device} is lost: {last}")
+        self.trouble = f"{self.device} is lost: {last}"
+        return DeviceFailed(self.trouble)
 
 
 def _tried(

@@ -1,11 +1,10 @@
-"""Housekeeping beside the river: snapshots now and then, and the rate at which pictures are encoded."""
+"""Housekeeping beside the river: snapshots now and then."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 
 from indexer.errors import StoreFull
@@ -13,8 +12,6 @@ from indexer.ports import Snapshots, VectorIndex
 
 logger = logging.getLogger(__name__)
 
-# Rates are told over this time: long enough to be steady, short enough to follow.
-RATE_WINDOW_S = 10.0
 # A snapshot only spares the next start some reading, so it may take at most a twentieth of the time.
 SNAPSHOT_S = 60.0
 SNAPSHOT_SHARE = 20
@@ -26,7 +23,6 @@ class Keeper:
     Args:
         index, snapshots: What is saved, and where.
         n_changes: Rows changed in the index since the start.
-        n_encoded: Pictures encoded since the start.
     """
 
     def __init__(
@@ -34,30 +30,20 @@ class Keeper:
         index: VectorIndex,
         snapshots: Snapshots,
         n_changes: Callable[[], int],
-        n_encoded: Callable[[], int],
     ) -> None:
         self._index = index
         self._snapshots = snapshots
         self._n_changes = n_changes
-        self._n_encoded = n_encoded
         self.generation = 0
         """Number of the snapshot that was loaded or written last; 0 for none."""
         self._saved_at_change = 0
         self._next_save = time.monotonic() + SNAPSHOT_S
-        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
-
-    @property
-    def images_per_s(self) -> float:
-        """Pictures encoded a second, over the last ten seconds."""
-        now, encoded = time.monotonic(), self._n_encoded()
-        then, before = self._samples[0]
-        return (encoded - before) / max(now - then, 1e-3)
 
     def save(self) -> None:
         """Write a snapshot if the index has changed since the last; a full disk only costs the next start some time."""
@@ -94,11 +80,7 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._closed.wait(1.0):
-            now = time.monotonic()
-            self._samples.append((now, self._n_encoded()))
-            while self._samples[0][0] < now - RATE_WINDOW_S:
-                self._samples.popleft()
-            if now >= self._next_save:
+            if time.monotonic() >= self._next_save:
                 try:
                     self.save()
                 except Exception:  # a worker's loop: the next minute tries again

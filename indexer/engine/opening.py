@@ -8,13 +8,23 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from indexer.catalogue.reader import CatalogueReader
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
-from indexer.engine.parts import Model, open_index, open_inflow, open_model, open_parts, open_snapshots, settings_of
+from indexer.engine.parts import (
+    Model,
+    open_index,
+    open_inflow,
+    open_model,
+    open_parts,
+    open_snapshots,
+    require_folders,
+    settings_of,
+)
 from indexer.engine.running import RunningEngine
-from indexer.engine.spaces import SpaceRecord, all_records, spaces_kept
+from indexer.engine.spaces import SpaceRecord, all_records, read_projection, spaces_kept
 from indexer.errors import StoreError
 from indexer.features.disk import DiskFeatureCache, FeatureReader
 from indexer.geometry import Geometry
@@ -46,6 +56,8 @@ def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_m
         stack.enter_context(data.lock())
         catalogue = SqliteCatalogue.open(data.catalogue)
         stack.callback(catalogue.close)
+        if watch:
+            require_folders(config, catalogue)
         opened = model(config, data, stack)
         cache = DiskFeatureCache(data.features, opened.embedder.space)
         stack.callback(cache.close)
@@ -85,11 +97,12 @@ def offline_stats(config: Config) -> Stats:
         counts = catalogue.counts()
     finally:
         catalogue.close()
-    record = _record(config, data)
+    known = _record(config, data)
+    folder, space = (known[0].name, known[1].space) if known else ("", None)
     return Stats(
-        model=record.space.model if record else config.model.name,
-        fingerprint=record.space.fingerprint if record else "",
-        precision=record.space.precision if record else config.model.precision,
+        model=space.model if space else config.model.name,
+        fingerprint=space.fingerprint if space else "",
+        precision=space.precision if space else config.model.precision,
         device="",
         started_at=0.0,
         files=counts.files,
@@ -108,7 +121,7 @@ def offline_stats(config: Config) -> Stats:
         progress=(),
         watching={},
         notices=(),
-        spaces=spaces_kept(data.index, record.space.fingerprint if record else ""),
+        spaces=spaces_kept(data.index, folder),
     )
 
 
@@ -131,9 +144,9 @@ def rebuild_offline(
         StoreError, ModelError: As for `open_engine`.
     """
     data = DataDir(config.store_dir)
-    record = _record(config, data)
-    if record is not None and not reencode:
-        progress = _restore_all(config, data, record, on_progress)
+    known = _record(config, data)
+    if known is not None and not reencode:
+        progress = _restore_all(config, data, *known, on_progress)
         if not progress.summary["missing"]:
             return progress
         logger.info("%d images have no feature and must be encoded", progress.summary["missing"])
@@ -141,7 +154,7 @@ def rebuild_offline(
 
 
 def _restore_all(
-    config: Config, data: DataDir, record: SpaceRecord, on_progress: Callable[[Progress], None]
+    config: Config, data: DataDir, folder: Path, record: SpaceRecord, on_progress: Callable[[Progress], None]
 ) -> Progress:
     """Fill a new index from catalogue and cache, and save it as the next generation."""
     started = time.monotonic()
@@ -151,7 +164,7 @@ def _restore_all(
         stack.callback(catalogue.close)
         cache = DiskFeatureCache(data.features, record.space)
         stack.callback(cache.close)
-        geometry = Geometry(record.projection, config.index.space, record.space.dim)
+        geometry = Geometry(read_projection(folder), config.index.space, record.space.dim)
         index = open_index(geometry, "cpu")
         stack.callback(index.close)
 
@@ -160,7 +173,6 @@ def _restore_all(
             on_progress(Progress("rebuild", True, n_done, n_total, rate, (n_total - n_done) / rate if rate else None))
 
         done = restore(catalogue, cache, index, geometry, threading.Lock(), anew=True, on_progress=report)
-        folder = next(folder for folder, kept in all_records(data.index) if kept == record)
         open_snapshots(folder, record.space, geometry).save(index)
     seconds = round(time.monotonic() - started, 3)
     counts = {"live": done.n_live, "restored": done.n_restored, "removed": done.n_removed, "encoded": 0}
@@ -185,6 +197,7 @@ def _existing_catalogue(data: DataDir) -> CatalogueReader:
     return CatalogueReader.open_reader(data.catalogue)
 
 
-def _record(config: Config, data: DataDir) -> SpaceRecord | None:
-    """The space that these settings led to when it was last opened."""
-    return next((record for _, record in all_records(data.index) if record.settings == settings_of(config)), None)
+def _record(config: Config, data: DataDir) -> tuple[Path, SpaceRecord] | None:
+    """The space, and the folder of its index, that these settings led to when they were last in force."""
+    settings = settings_of(config)
+    return next(((folder, record) for folder, record in all_records(data.index) if record.settings == settings), None)

@@ -16,7 +16,7 @@ from indexer.engine.inflow import Inflow
 from indexer.engine.spaces import SpaceRecord, write_record
 from indexer.errors import ConfigError
 from indexer.features.disk import DiskFeatureCache
-from indexer.files.reading import read_file
+from indexer.files.reading import read_file, stamp_of
 from indexer.geometry import Geometry
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
@@ -84,6 +84,8 @@ def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
     batch_size = BATCH_SIZE[kind] if config.model.batch_size == "auto" else config.model.batch_size
     embedder = EncoderLane(make, batch_size=batch_size, max_bulk=IMAGES_ON_THEIR_WAY[kind])
     stack.callback(embedder.close)
+    if embedder.projection is None and config.index.space == "joint":
+        raise ConfigError('index.space: this model has no space shared with words; set it to "visual"')
     geometry = Geometry(embedder.projection, config.index.space, embedder.space.dim)
     return Model(decoder, embedder, embedder.device, geometry)
 
@@ -95,15 +97,16 @@ def open_parts(
     index = open_index(model.geometry, model.device)
     stack.callback(index.close)
     space = model.embedder.space
+    folder = space_folder(data.index, space, model.geometry)
     return Parts(
         catalogue=catalogue,
         decoder=model.decoder,
         embedder=model.embedder,
         cache=cache,
         index=index,
-        snapshots=open_snapshots(space_folder(data.index, space, model.geometry), space, model.geometry),
+        snapshots=open_snapshots(folder, space, model.geometry),
         geometry=model.geometry,
-        index_dir=data.index,
+        index_dir=folder,
         device=model.device,
         read=partial(read_file, max_bytes=config.decode.max_file_bytes),
     )
@@ -113,12 +116,10 @@ def open_inflow(
     config: Config, parts: Parts, catalogue: SqliteCatalogue, cache: DiskFeatureCache, *, watching: bool
 ) -> Inflow:
     """Put the way in together. Nothing runs yet."""
-    folder = space_folder(parts.index_dir, parts.embedder.space, parts.geometry)
-    write_record(folder, SpaceRecord(parts.embedder.space, parts.embedder.projection, settings_of(config)))
-    folders = [FilePath(os.fsencode(folder)) for folder in config.folders]
+    record = SpaceRecord(parts.embedder.space, settings_of(config))
+    write_record(parts.index_dir, record, parts.embedder.projection)
+    folders = watched_folders(config)
     guard = RootGuard(folders, catalogue)
-    if watching:
-        require_folders(config, guard)
     exclude = Exclude(config.watch.exclude, folders)
     # What was dropped because too much was dirty, the scan asked for here brings back.
     settle = SettleQueue(
@@ -131,7 +132,7 @@ def open_inflow(
     committer = Committer(catalogue, cache, parts.index, parts.geometry, settle.add)
     budget = Budget(IMAGES_ON_THEIR_WAY[parts.device.partition(":")[0]], BYTES_ON_THEIR_WAY)
     sources = Sources(
-        lambda path, stamp: read_file(path, config.decode.max_file_bytes, expected=stamp), guard.reachable
+        lambda path, stamp: read_file(path, config.decode.max_file_bytes, expected=stamp), stamp_of, guard.reachable
     )
     river = River(
         settle, sources, parts.decoder, parts.embedder, catalogue, cache, parts.index, committer, budget,
@@ -195,20 +196,37 @@ def settings_of(config: Config) -> Mapping[str, str]:
     return {key: str(value) for key, value in chosen.items()}
 
 
-def require_folders(config: Config, guard: RootGuard) -> None:
+def require_folders(config: Config, catalogue: SqliteCatalogue) -> None:
     """A folder beside the store is made; another must be there, or be known: then its disk may come back.
 
     Raises:
-        ConfigError: A folder is not there and never was.
+        ConfigError: A folder is not there and never was, or may not be entered.
     """
+    guard = RootGuard(watched_folders(config), catalogue)
     for folder in config.folders:
-        if folder.is_dir() or guard.knows(FilePath(os.fsencode(folder))):
-            continue
-        if folder.exists():
-            raise ConfigError(f"watch.folders: {folder} is not a folder; name one")
-        if folder.parent != config.store_dir.parent:
-            raise ConfigError(f"watch.folders: {folder} does not exist; make it, or name another folder")
+        if not guard.knows(FilePath(os.fsencode(folder))):
+            try:
+                _require_folder(folder, make=folder.parent == config.store_dir.parent)
+            except OSError as e:
+                raise ConfigError(
+                    f"watch.folders: {folder}: {e.strerror}; let this user enter it, or name another"
+                ) from e
+
+
+def _require_folder(folder: Path, *, make: bool) -> None:
+    if folder.is_dir():
+        os.scandir(folder).close()
+    elif folder.exists():
+        raise ConfigError(f"watch.folders: {folder} is not a folder; name one")
+    elif make:
         folder.mkdir()
+    else:
+        raise ConfigError(f"watch.folders: {folder} does not exist; make it, or name another folder")
+
+
+def watched_folders(config: Config) -> list[FilePath]:
+    """The watched folders as the file system spells them."""
+    return [FilePath(os.fsencode(folder)) for folder in config.folders]
 
 
 def n_cores() -> int:

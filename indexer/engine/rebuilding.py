@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from indexer.errors import InputError
 from indexer.ports import CatalogueReading
 from indexer.restore import Restored
 from indexer.types import ContentHash, Progress
@@ -22,8 +23,8 @@ class Rebuilding:
         catalogue: Names the contents.
         restore: Writes every row anew; called with a progress callback.
         encode_anew: Sends contents through the river again.
-        n_left: How many of those are not done yet.
-        at_rest: Whether the river has come to rest: then what is left has failed.
+        n_left: How many of those have no new feature yet.
+        n_on_their_way: How many paths were sent for them and have had no outcome yet.
         finished: Called at the end, whatever came out.
     """
 
@@ -33,14 +34,14 @@ class Rebuilding:
         restore: Callable[[Callable[[int, int], None]], Restored],
         encode_anew: Callable[[Sequence[ContentHash]], None],
         n_left: Callable[[], int],
-        at_rest: Callable[[], bool],
+        n_on_their_way: Callable[[], int],
         finished: Callable[[], None],
     ) -> None:
         self._catalogue = catalogue
         self._restore = restore
         self._encode_anew = encode_anew
         self._n_left = n_left
-        self._at_rest = at_rest
+        self._n_on_their_way = n_on_their_way
         self._finished = finished
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -54,13 +55,20 @@ class Rebuilding:
         return self._progress
 
     def start(self, *, reencode: bool) -> Progress:
-        """Begin, or join the one that runs."""
+        """Begin, or join the one that runs.
+
+        Raises:
+            InputError: The other kind runs.
+        """
+        task = "reencode" if reencode else "rebuild"
         with self._lock:
             if self._progress is None or not self._progress.running:
                 self._started = time.monotonic()
-                self._progress = Progress("reencode" if reencode else "rebuild", True, 0, 0, 0.0, None)
+                self._progress = Progress(task, True, 0, 0, 0.0, None)
                 self._thread = threading.Thread(target=self._run, args=(reencode,), name="rebuild", daemon=True)
                 self._thread.start()
+            elif self._progress.task != task:
+                raise InputError(f"a {self._progress.task} is running; ask again when it is done")
             return self._progress
 
     def close(self) -> None:
@@ -94,7 +102,7 @@ class Rebuilding:
         """Send contents through the river and wait; returns how many could not be encoded."""
         self._report(0, len(hashes))
         self._encode_anew(hashes)
-        while self._n_left() and not self._at_rest() and not self._stopping.wait(0.1):
+        while self._n_on_their_way() and not self._stopping.wait(0.1):
             self._report(len(hashes) - self._n_left(), len(hashes))
         n_failed = self._n_left()
         self._report(len(hashes) - n_failed, len(hashes))

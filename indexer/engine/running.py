@@ -66,7 +66,6 @@ class RunningEngine:
             parts.index,
             parts.snapshots,
             n_changes=lambda: inflow.committer.n_index_changes if inflow else 0,
-            n_encoded=lambda: parts.embedder.n_encoded,
         )
         self._search = Search(
             parts.embedder,
@@ -78,7 +77,12 @@ class RunningEngine:
         )
         self._thumbnails = Thumbnails(parts.decoder, parts.read)
         self._rebuilding = Rebuilding(
-            parts.catalogue, self._restore_anew, self._encode_anew, self._n_left, self._at_rest, self._keeper.save_anew
+            parts.catalogue,
+            self._restore_anew,
+            self._encode_anew,
+            n_left=lambda: inflow.river.n_to_encode_anew if inflow else 0,
+            n_on_their_way=lambda: inflow.river.n_on_their_way_anew if inflow else 0,
+            finished=self._keeper.save_anew,
         )
 
     def start(self) -> RunningEngine:
@@ -134,13 +138,14 @@ class RunningEngine:
         return gpu_memory()
 
     def readiness(self) -> Readiness:
-        checks = {"catalogue": "ok", "encoder": "ok", "index": "ok"}
+        lost = self.parts.embedder.trouble
+        checks = {"encoder": f"fail: {lost}" if lost else "ok"}
         if self._inflow:
-            trouble = self._inflow.committer.trouble
-            checks["store"] = f"warn: ingest is paused: {trouble}" if trouble else "ok"
+            paused = self._inflow.committer.trouble
+            checks["store"] = f"warn: ingest is paused: {paused}" if paused else "ok"
             wrong = [state for state in self._inflow.watcher.state().values() if state not in ("events", "polling")]
             checks["watch"] = f"warn: {wrong[0]}" if wrong else "ok"
-        return Readiness(not self._closed, checks)
+        return Readiness(not (self._closed or lost), checks)
 
     def stats(self) -> Stats:
         parts, inflow = self.parts, self._inflow
@@ -163,12 +168,12 @@ class RunningEngine:
             removed_total=inflow.committer.n_removed if inflow else 0,
             generation=self._keeper.generation,
             index_bytes=parts.index.n_bytes,
-            images_per_s=self._keeper.images_per_s,
+            images_per_s=parts.embedder.rate_per_s,
             limited_by=inflow.limited_by() if inflow else "idle",
             progress=(progress,) if progress else (),
             watching=inflow.watcher.state() if inflow else {},
             notices=inflow.notices() if inflow else (),
-            spaces=spaces_kept(parts.index_dir, parts.embedder.space.fingerprint),
+            spaces=spaces_kept(parts.index_dir.parent, parts.index_dir.name),
         )
 
     # ------------------------------------------------------------ doing
@@ -239,10 +244,7 @@ class RunningEngine:
     def _encode_anew(self, hashes: Sequence[ContentHash]) -> None:
         assert self._inflow
         records = self.parts.catalogue.images(list(self.parts.catalogue.ids_of(hashes).values()))
-        self._inflow.river.encode_anew([(record.hash, record.paths[0]) for record in records.values()])
-
-    def _n_left(self) -> int:
-        return self._inflow.river.n_to_encode_anew if self._inflow else 0
+        self._inflow.river.encode_anew({record.hash: record.paths for record in records.values()})
 
     def _at_rest(self) -> bool:
         return self._inflow is None or self._inflow.at_rest()

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,19 @@ class SpaceRecord:
 
     Attributes:
         space: Its description.
-        projection: (d, j) float32 into the joint space, or None.
         settings: The settings that led to it, to find it again without the model.
     """
 
     space: EmbeddingSpace
-    projection: Matrix | None = field(repr=False, compare=False)
     settings: Mapping[str, str]
 
 
-def write_record(folder: Path, record: SpaceRecord) -> None:
-    """Write the record durably; what is there already and equal is left alone."""
+def write_record(folder: Path, record: SpaceRecord, projection: Matrix | None) -> None:
+    """Write the record durably, as the one opened last, and the projection (d, j) float32 into the joint space."""
     if read_record(folder) == record:
+        os.utime(folder / _RECORD)
         return
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    projection = record.projection
     if projection is not None:
         _replace(folder / _PROJECTION, lambda path: _save_array(path, projection))
     described = json.dumps({"space": asdict(record.space), "settings": dict(record.settings)}, indent=1)
@@ -51,9 +49,7 @@ def read_record(folder: Path) -> SpaceRecord | None:
     """The record in a folder, or None when there is none that can be read."""
     try:
         described = json.loads((folder / _RECORD).read_text())
-        path = folder / _PROJECTION
-        projection = np.load(path, allow_pickle=False) if path.exists() else None
-        return SpaceRecord(_space(described["space"]), projection, described["settings"])
+        return SpaceRecord(_space(described["space"]), described["settings"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as e:
@@ -61,27 +57,53 @@ def read_record(folder: Path) -> SpaceRecord | None:
         return None
 
 
+def read_projection(folder: Path) -> Matrix | None:
+    """The projection (d, j) float32 beside a record; None when there is none, or none that can be read."""
+    try:
+        projection: Matrix = np.load(folder / _PROJECTION, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as e:
+        logger.warning("%s cannot be read: %s", folder / _PROJECTION, e)
+        return None
+    return projection
+
+
 def all_records(index_dir: Path) -> Iterator[tuple[Path, SpaceRecord]]:
-    """Every space's folder and record below the index's folder."""
-    for folder in sorted(index_dir.glob("*/")):
+    """Every space's folder and record below the index's folder, the one opened last first."""
+    for folder in sorted(index_dir.glob("*/"), key=_opened_at, reverse=True):
         record = read_record(folder)
         if record is not None:
             yield folder, record
 
 
 def spaces_kept(index_dir: Path, active: str) -> tuple[Mapping[str, Any], ...]:
-    """Every space on disk, for people: model, precision, fingerprint, whether it is the active one, size in bytes."""
+    """Every space on disk, for people: model, precision, fingerprint, whether it is the active folder, size in bytes."""
     return tuple(
         {
             "fingerprint": record.space.fingerprint,
             "model": record.space.model,
             "precision": record.space.precision,
             "dim": record.space.dim,
-            "active": record.space.fingerprint == active,
-            "bytes": sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+            "active": folder.name == active,
+            "bytes": sum(map(_size_bytes, folder.iterdir())),
         }
         for folder, record in all_records(index_dir)
     )
+
+
+def _opened_at(folder: Path) -> float:
+    try:
+        return (folder / _RECORD).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _size_bytes(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # an old generation, just removed
+        return 0
 
 
 def _space(described: Mapping[str, Any]) -> EmbeddingSpace:

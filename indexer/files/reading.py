@@ -72,3 +72,11 @@ def _unreadable(error: OSError) -> ImageRefused:
     if error.errno in (errno.ELOOP, errno.ENXIO):
         return ImageRefused(Reason.NOT_REGULAR, "a symbolic link or a socket")
     return ImageRefused(Reason.UNREADABLE, error.strerror or type(error).__name__)
+
+
+def stamp_of(path: FilePath) -> Stamp | None:
+    """The stamp of what stands at a path now; None where nothing is, or where it cannot be looked at."""
+    try:
+        return Stamp.of(os.lstat(path))
+    except OSError:
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from types import ModuleType
 
 from indexer.types import DeviceMemory, GpuMemory
@@ -28,7 +29,8 @@ def gpu_memory() -> GpuMemory:
     except pynvml.NVMLError as e:
         return GpuMemory(available=False, reason=f"the NVIDIA driver failed: {e}")
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
 def _device(pynvml: ModuleType, index: int) -> DeviceMemory:

@@ -87,11 +87,6 @@ class SnapshotFolder:
                     self._set_aside(generation)
             return 0
 
-    def clear(self) -> None:
-        with self._busy, _as_store_errors(self._folder):
-            for *_, name in self._files():
-                os.unlink(self._path(name))
-
     def _write_rows(self, file: BinaryIO, index: VectorIndex) -> tuple[Chunk, ...]:
         ids = index.ids()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +43,8 @@ class Sources:
 
     read: Callable[[FilePath, Stamp], FileContent]
     """The file with this stamp. Raises `FileChanged`, `FileNotFoundError`, `ImageRefused`."""
+    stamp: Callable[[FilePath], Stamp | None]
+    """What stands at a path now; None where no file does."""
     reachable: Callable[[FilePath], bool]
     """Whether the path's watched folder is there: nothing below an unmounted one is gone."""
 
@@ -102,6 +104,7 @@ class River:
         self._claims: dict[ContentHash, list[_Claim]] = {}
         self._uncommitted: dict[ContentHash, StoredFeature] = {}
         self._anew: set[ContentHash] = set()
+        self._on_their_way_anew: set[FilePath] = set()
         self.n_cache_hits = 0
         """Paths whose content needed no encoding."""
         self.n_decoding = 0
@@ -119,12 +122,16 @@ class River:
             if reader.ident is not None:
                 reader.join()
 
-    def encode_anew(self, paths: Iterable[tuple[ContentHash, FilePath]]) -> None:
-        """Encode these contents again though their features are known; each keeps its old row until then."""
-        wanted = dict(paths)
+    def encode_anew(self, contents: Mapping[ContentHash, Sequence[FilePath]]) -> None:
+        """Encode these contents again though their features are known; each keeps its old row until then.
+
+        Paths whose file is not as it was recorded are left to the ordinary way: their content is another by now.
+        """
+        paths = [path for paths in contents.values() for path in paths if self._is_as_recorded(path)]
         with self._lock:
-            self._anew = set(wanted)
-        for path in wanted.values():
+            self._anew = set(contents)
+            self._on_their_way_anew = set(paths)
+        for path in paths:
             self._settle.add(path)
 
     @property
@@ -132,6 +139,12 @@ class River:
         """Contents of the last `encode_anew` that have no new feature: not yet, or because they failed."""
         with self._lock:
             return len(self._anew)
+
+    @property
+    def n_on_their_way_anew(self) -> int:
+        """Paths of the last `encode_anew` that have had no outcome yet."""
+        with self._lock:
+            return len(self._on_their_way_anew)
 
     # ------------------------------------------------------------ reading
 
@@ -142,24 +155,28 @@ class River:
                     self._look(settled)
                 except Exception:  # a worker's loop: one path must not end it; the next rescan brings it back
                     logger.exception("could not deal with %r", settled.path)
-                    self._settle.done(settled.path)
+                    self._done(settled.path)
 
     def _look(self, settled: Settled) -> None:
         path, stamp = settled
         record = self._catalogue.file(path)
         if stamp is None:
             if record is None or not self._sources.reachable(path):
-                self._settle.done(path)
+                self._done(path)
             else:
                 self._finish(Gone(path))
             return
         known = record.hash if record is not None and record.stamp == stamp else None
         if record is not None and record.stamp == stamp and (record.reason is not None or self._is_searchable(known)):
-            self._settle.done(path)
+            self._done(path)
             return
         known = known or self._catalogue.hash_by_stamp(stamp)  # the same file under an old name
         if known is None or not self._attach(path, stamp, known):
             self._read(path, stamp)
+
+    def _is_as_recorded(self, path: FilePath) -> bool:
+        record = self._catalogue.file(path)
+        return record is not None and self._sources.stamp(path) == record.stamp
 
     def _is_searchable(self, hash: ContentHash | None) -> bool:
         """Whether this content has its row and is not to be encoded anew."""
@@ -192,7 +209,7 @@ class River:
         except FileChanged:
             release()
             self._settle.add(path)  # while in flight: dirty again as soon as it is done
-            self._settle.done(path)
+            self._done(path)
         except BaseException:
             release()
             raise
@@ -280,7 +297,7 @@ class River:
     def _abandon(self, hash: ContentHash, release: Callable[[], None]) -> None:
         for claim, done in self._take_claims(hash, release):
             done()
-            self._settle.done(claim.path)
+            self._done(claim.path)
 
     def _take_claims(
         self, hash: ContentHash, release: Callable[[], None], fresh: StoredFeature | None = None
@@ -301,6 +318,11 @@ class River:
     ) -> None:
         def finished() -> None:
             release()
-            self._settle.done(outcome.path)
+            self._done(outcome.path)
 
         self._committer.offer(Result(outcome, finished, fresh))
+
+    def _done(self, path: FilePath) -> None:
+        with self._lock:
+            self._on_their_way_anew.discard(path)
+        self._settle.done(path)

@@ -40,7 +40,6 @@ def version(path: Path) -> int:
 def test_what_was_committed_is_there_after_a_restart(open_sqlite: Open) -> None:
     first = open_sqlite()
     first.commit([found(A, 1), refused(b"/pictures/b.jpg")])
-    first.set_root(FilePath(b"/pictures"), 2**64 - 1, 7)
     first.meta_set("model", "ViT-H-14")
     before = answers(first)
     seq = first.commit([found(b"/c.jpg", 2)]).seq
@@ -48,7 +47,6 @@ def test_what_was_committed_is_there_after_a_restart(open_sqlite: Open) -> None:
     first.close()
     second = open_sqlite()
     assert answers(second) == before
-    assert second.roots() == {b"/pictures": (2**64 - 1, 7)}
     assert (second.meta_get("model"), second.meta_get("other")) == ("ViT-H-14", None)
     assert second.commit([gone(A)]).seq == seq + 2
     assert second.notices == ()

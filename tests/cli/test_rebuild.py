@@ -117,10 +117,10 @@ def test_a_rebuild_that_lacks_pictures_is_done_in_part(run: Run, rebuild_ends: E
 
 
 def test_a_rebuild_that_failed_fails(run: Run, rebuild_ends: Ends) -> None:
-    rebuild_ends(replace(ended(), summary={"failed": 1, "seconds": 0.1}))
+    rebuild_ends(replace(ended(), summary={"seconds": 0.1}, error="no room on the disk"))
     outcome = run("rebuild")
     assert (outcome.code, outcome.out) == (1, "")
-    assert "failed" in outcome.err
+    assert "the rebuild failed: no room on the disk" in outcome.err
 
 
 def test_the_counts_come_as_json_on_request(run: Run, rebuild_ends: Ends) -> None:

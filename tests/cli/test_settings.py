@@ -53,6 +53,13 @@ def test_validate_is_silent_on_stdout_and_succeeds(run: Run) -> None:
     assert "valid" in outcome.err
 
 
+@pytest.mark.parametrize("flags", [("api.host=0.0.0.0",), ("api.api_key=short",)])
+def test_validate_refuses_what_serve_would(run: Run, flags: tuple[str, ...]) -> None:
+    outcome = run("config", "validate", *(word for flag in flags for word in ("--set", flag)))
+    assert outcome.code == 2
+    assert "api_key" in outcome.err
+
+
 def test_options_stand_before_or_after_the_verb_and_the_later_wins(run: Run, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("[api]\nport = 1111\n")
     shown = [

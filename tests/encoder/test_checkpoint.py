@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from indexer.encoder.checkpoint import Untrained, preprocess_of, resolve
+from indexer.encoder.checkpoint import Untrained, resolve
 from indexer.encoder.hub import HubFile
 from indexer.encoder.openclip import OpenClipEncoder
 from indexer.errors import CheckpointMismatch, ConfigError
@@ -39,7 +39,7 @@ def test_a_tag_that_names_its_file_asks_for_its_safetensors_twin_first() -> None
 
 
 def test_preprocessing_is_known_without_the_weights() -> None:
-    preprocess = preprocess_of("ViT-H-14", "laion2b_s32b_b79k", "scaled")
+    preprocess = resolve("ViT-H-14", "laion2b_s32b_b79k", "scaled").preprocess
     assert (preprocess.side_px, preprocess.mode) == (224, "scaled")
     assert preprocess.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
     assert preprocess.std == pytest.approx((0.26862954, 0.26130258, 0.27577711))
@@ -47,15 +47,15 @@ def test_preprocessing_is_known_without_the_weights() -> None:
 
 
 def test_preprocessing_is_that_of_the_weights() -> None:
-    assert preprocess_of("ViT-H-14", "dfn5b").resize == "squash"
-    assert preprocess_of("ViT-B-16-SigLIP", "webli").mean == (0.5, 0.5, 0.5)
+    assert resolve("ViT-H-14", "dfn5b").preprocess.resize == "squash"
+    assert resolve("ViT-B-16-SigLIP", "webli").preprocess.mean == (0.5, 0.5, 0.5)
 
 
 def test_a_file_is_prepared_for_as_all_published_weights_of_its_architecture(saved: Saved) -> None:
     path = str(saved("tiny"))
-    assert preprocess_of("ViT-B-16-SigLIP", path).mean == (0.5, 0.5, 0.5)
+    assert resolve("ViT-B-16-SigLIP", path).preprocess.mean == (0.5, 0.5, 0.5)
     # Those of ViT-H-14 disagree on the fitting, so the usual one is taken.
-    assert preprocess_of("ViT-H-14", path).resize == "shortest"
+    assert resolve("ViT-H-14", path).preprocess.resize == "shortest"
 
 
 def test_weights_trained_with_quick_gelu_run_with_it() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -13,6 +15,7 @@ from indexer.encoder.hub import HubFile, cached, fetch
 from indexer.errors import ModelUnavailable
 
 FILE = HubFile("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+WEIGHTS = b"w" * 3_000_000
 
 TRY = """
 import sys, time
@@ -53,6 +56,47 @@ def test_without_a_way_to_the_hub_the_ways_out_are_told_within_seconds(
     ):
         assert told in message
     assert "Traceback" not in message
+
+
+class LocalHub(BaseHTTPRequestHandler):
+    """The part of the hub's wire format that a download uses."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+        self.wfile.write(WEIGHTS)
+
+    def _answer(self) -> None:
+        if not self.path.endswith(f"/{FILE.repo}/resolve/main/{FILE.names[0]}"):
+            self.send_error(404)
+            return
+        self.send_response(200)
+        for name, value in {"ETag": f'"{"e" * 40}"', "X-Repo-Commit": "c" * 40, "Content-Length": len(WEIGHTS)}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_download_shows_its_progress(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), LocalHub) as hub:
+        Thread(target=hub.serve_forever, daemon=True).start()
+        outcome = subprocess.run(
+            [sys.executable, "-c", TRY + "print(sys.argv[2])", FILE.repo, *FILE.names],
+            env=os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        hub.shutdown()
+    assert outcome.stdout == f"{FILE.names[0]}\n"  # and nothing of ways out
+    assert FILE.names[0] in outcome.stderr
+    assert "100%" in outcome.stderr
+    assert [path.read_bytes() for path in tmp_path.rglob(FILE.names[0])] == [WEIGHTS]
 
 
 @pytest.fixture

@@ -36,7 +36,6 @@ class MemoryCatalogue:
         self._seq = 0
         self._clock = clock or (lambda: float(self._seq))
         self._lock = threading.RLock()
-        self._roots: dict[FilePath, tuple[int, int]] = {}
         self._notes: dict[str, str] = {}
 
     def folder(self, folder: FilePath) -> dict[bytes, Stamp]:
@@ -139,14 +138,6 @@ class MemoryCatalogue:
         with self._lock:
             refused = Counter(record.reason for record in self._files.values() if record.reason is not None)
             return Counts(len(self._files) - refused.total(), len(self._contents), dict(refused))
-
-    def roots(self) -> dict[FilePath, tuple[int, int]]:
-        with self._lock:
-            return dict(self._roots)
-
-    def set_root(self, path: FilePath, device: int, inode: int) -> None:
-        with self._lock:
-            self._roots[path] = device, inode
 
     def meta_get(self, key: str) -> str | None:
         with self._lock:

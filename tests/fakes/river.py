@@ -222,5 +222,13 @@ class FakeEmbedder:
     def n_waiting(self) -> int:
         return 0
 
+    @property
+    def rate_per_s(self) -> float:
+        return 0.0
+
+    @property
+    def trouble(self) -> str | None:
+        return None
+
     def close(self) -> None:
         pass

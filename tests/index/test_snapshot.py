@@ -88,15 +88,6 @@ def test_the_newest_two_generations_are_kept(folder: SnapshotFolder, tmp_path: P
     assert loaded(folder) == (4, content(filled(4)))
 
 
-def test_clearing_leaves_nothing_and_nobody_elses_files(folder: SnapshotFolder, tmp_path: Path) -> None:
-    folder.clear()
-    folder.save(filled())
-    (tmp_path / "index" / "notes.txt").write_text("mine")
-    folder.clear()
-    assert names(tmp_path / "index") == ["notes.txt"]
-    assert loaded(folder) == (0, {})
-
-
 def test_a_snapshot_of_another_space_is_never_loaded(folder: SnapshotFolder, tmp_path: Path) -> None:
     folder.save(filled())
     for other in (

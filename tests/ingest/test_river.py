@@ -38,7 +38,7 @@ class Bench:
         )
         self.river = River(
             self.settle,
-            Sources(self.files.read, lambda path: self.reachable),
+            Sources(self.files.read, self.files.stamp, lambda path: self.reachable),
             self.decoder,
             self.embedder,
             self.catalogue,
@@ -216,11 +216,25 @@ def test_a_lost_row_comes_back_from_the_cache(bench: Bench) -> None:
 def test_encoding_anew_replaces_the_feature_though_it_is_known(bench: Bench) -> None:
     bench.files.write(b"/w/a.png", b"one")
     bench.bring(b"/w/a.png")
-    bench.river.encode_anew([(content_hash(b"one"), FilePath(b"/w/a.png"))])
+    bench.river.encode_anew({content_hash(b"one"): [FilePath(b"/w/a.png")]})
     assert bench.settle.wait_empty()
     bench.check()
     assert bench.embedder.n_encoded == 2
-    assert bench.river.n_to_encode_anew == 0
+    assert bench.river.n_to_encode_anew == bench.river.n_on_their_way_anew == 0
+
+
+def test_encoding_anew_tries_every_path_of_a_content_and_ends_without_those_that_changed(bench: Bench) -> None:
+    for name, data in ((b"a", b"one"), (b"b", b"one"), (b"c", b"two"), (b"d", b"three")):
+        bench.files.write(b"/w/%s.png" % name, data)
+        bench.bring(b"/w/%s.png" % name)
+    bench.files.delete(b"/w/a.png")  # unseen as yet
+    bench.files.write(b"/w/c.png", b"being written")
+    paths = {b"one": [b"/w/a.png", b"/w/b.png"], b"two": [b"/w/c.png"], b"three": [b"/w/d.png"]}
+    bench.river.encode_anew({content_hash(data): [FilePath(p) for p in named] for data, named in paths.items()})
+    assert bench.settle.wait_empty()
+    assert bench.river.n_on_their_way_anew == 0
+    assert bench.river.n_to_encode_anew == 1
+    assert bench.embedder.n_encoded == 5
 
 
 def test_a_full_disk_pauses_and_loses_nothing() -> None:
