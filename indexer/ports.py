@@ -131,7 +131,7 @@ class Embedder(Protocol):
 
     @property
     def n_encoded(self) -> int:
-        """Pictures encoded since the start."""
+        """Bulk pictures encoded since the start; those of queries do not count."""
         ...
 
     @property

@@ -6,10 +6,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from indexer.ports import CatalogueReading, Scanner, Settle
-from indexer.types import FilePath, display_path
+from indexer.types import MOVED_AWAY, FilePath, display_path
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ class Rescans:
         settle: Where differing paths go.
         doubt: Why that many missing files at or below a folder are not believed to be gone; None when they are.
         accept: Called with each folder that was scanned without doubt: what stands there is what is recorded.
+        unsearchable: Recorded paths below a watched folder whose content has no row: asked after each scan of it, for
+            neither events nor stamps tell of them.
         every_s: Time between full scans, seconds.
     """
 
@@ -34,6 +36,7 @@ class Rescans:
         settle: Settle,
         doubt: Callable[[FilePath, int], str | None],
         accept: Callable[[FilePath], None],
+        unsearchable: Callable[[FilePath], Iterable[FilePath]],
         every_s: float,
     ) -> None:
         self._folders = tuple(folders)
@@ -42,6 +45,7 @@ class Rescans:
         self._settle = settle
         self._doubt = doubt
         self._accept = accept
+        self._unsearchable = unsearchable
         self._every_s = every_s
         self._wanted: dict[FilePath, str] = {}
         self._held: dict[FilePath, str] = {}
@@ -59,15 +63,14 @@ class Rescans:
     def request(self, folder: FilePath, reason: str) -> None:
         """Scan this folder soon. Cheap, never blocks; asked twice before it happens, it happens once."""
         with self._changed:
-            self._wanted.setdefault(folder, reason)
-            self._changed.notify_all()
+            self._want(folder, reason)
 
     def request_all(self, reason: str, *, confirm: bool = False) -> None:
         """Scan every folder soon; with `confirm`, files that it misses are gone however many they are."""
         with self._changed:
             self._confirmed |= confirm
-        for folder in self._folders:
-            self.request(folder, reason)
+            for folder in self._folders:
+                self._want(folder, reason)
 
     @property
     def busy(self) -> bool:
@@ -87,6 +90,11 @@ class Rescans:
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def _want(self, folder: FilePath, reason: str) -> None:
+        if self._wanted.get(folder) != MOVED_AWAY:  # says more than any other
+            self._wanted[folder] = reason
+        self._changed.notify_all()
 
     def _run(self) -> None:
         next_full = time.monotonic() + self._every_s
@@ -116,28 +124,42 @@ class Rescans:
 
     def _scan(self, folder: FilePath, reason: str, confirmed: bool) -> None:
         started = time.monotonic()
-        n_changed = 0
+        changed: set[tuple[int, int]] = set()  # device and inode
         missing: list[FilePath] = []
         for path in self._scanner.scan(folder, self._catalogue.folder, self._catalogue.folders_under):
             if self._closed:
                 return
-            if os.path.lexists(path):
-                n_changed += 1
-                self._settle.add(path)
-            else:
+            try:
+                status = os.lstat(path)
+            except OSError:
                 missing.append(path)
-        self._believe(folder, missing, confirmed)
-        level = logging.INFO if n_changed or missing or reason == "start" else logging.DEBUG
+            else:
+                changed.add((status.st_dev, status.st_ino))
+                self._settle.add(path)
+        n_lost = 0 if reason == MOVED_AWAY else self._n_lost(missing, changed)
+        self._believe(folder, missing, n_lost, confirmed)
+        if folder in self._folders:
+            for path in self._unsearchable(folder):
+                self._settle.add(path)
+        level = logging.INFO if changed or missing or reason == "start" else logging.DEBUG
         logger.log(
             level, "scanned %s (%s): %d new or changed, %d gone, %.2f s",
-            display_path(folder), reason, n_changed, len(missing), time.monotonic() - started,
+            display_path(folder), reason, len(changed), len(missing), time.monotonic() - started,
         )  # fmt: skip
 
-    def _believe(self, folder: FilePath, missing: Sequence[FilePath], confirmed: bool) -> None:
-        """Missing files go on as dirty paths, unless so many at once are missing that a disk may be."""
-        doubt = self._doubt(folder, len(missing)) if missing and not confirmed else None
+    def _n_lost(self, missing: Sequence[FilePath], changed: Set[tuple[int, int]]) -> int:
+        """How many missing files did not just come up under another name."""
+        if not changed:
+            return len(missing)
+        records = map(self._catalogue.file, missing)
+        return sum((r.stamp.device, r.stamp.inode) not in changed for r in records if r is not None)
+
+    def _believe(self, folder: FilePath, missing: Sequence[FilePath], n_lost: int, confirmed: bool) -> None:
+        """Missing files go on as dirty paths, unless so many at once are lost that a disk may be."""
+        doubt = self._doubt(folder, max(1, n_lost)) if missing and not confirmed else None
         with self._changed:
-            self._held.pop(folder, None)
+            for held in [held for held in self._held if held == folder or held.startswith(folder + b"/")]:
+                del self._held[held]
             if doubt:
                 self._held[folder] = doubt
         if doubt:

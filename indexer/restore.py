@@ -10,8 +10,8 @@ from threading import Lock
 import numpy as np
 
 from indexer.geometry import Geometry
-from indexer.ports import CatalogueReading, FeatureReading, VectorIndex
-from indexer.types import ContentHash
+from indexer.ports import Catalogue, CatalogueReading, FeatureReading, VectorIndex
+from indexer.types import ContentHash, FilePath, Gone
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,30 @@ def restore(
         on_progress(min(start + STEP, len(todo)), len(todo))
     n_removed = _remove_dead(catalogue, index, lock)
     return Restored(len(ids), len(todo) - len(missing), n_removed, missing)
+
+
+def forget_unwatched(catalogue: Catalogue, folders: Sequence[FilePath]) -> None:
+    """Files recorded outside the watched folders are gone for the service; their features stay in the cache."""
+    watched = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
+    n_forgotten = 0
+    for folder in list(catalogue.folders_under(FilePath(b"/"))):
+        place = folder.rstrip(b"/") + b"/"
+        if not place.startswith(watched):
+            gone = [Gone(FilePath(place + name)) for name in catalogue.folder(folder)]
+            catalogue.commit(gone)
+            n_forgotten += len(gone)
+    if n_forgotten:
+        logger.info("%d files are below no watched folder any more and were forgotten", n_forgotten)
+
+
+def unsearchable(catalogue: CatalogueReading, index: VectorIndex, below: FilePath) -> list[FilePath]:
+    """Recorded paths below a folder whose content is live and has no row in the index."""
+    if catalogue.counts().contents == len(index):
+        return []
+    ids, hashes = catalogue.live()
+    absent = np.flatnonzero(~index.contains(ids))
+    prefix = below.rstrip(b"/") + b"/"
+    return [path for path in catalogue.paths_of([hashes[i] for i in absent]) if path.startswith(prefix)]
 
 
 def _restore_step(

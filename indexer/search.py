@@ -127,12 +127,20 @@ class Search:
             case TextQuery(text):
                 return _Aim(self.embed_texts([text])[0], joint=True)
             case ImageQuery(data):
-                feature = self.embed_images([data])[0].feature
-                return _Aim(self._geometry.image_query(feature), joint=False)
+                return self._aim_at_image(data)
             case IdQuery(id):
                 return self._like(self.image(id).vector_id)
             case VectorQuery(vector):
                 return self._aim_at(vector)
+
+    def _aim_at_image(self, data: bytes) -> _Aim:
+        hash = content_hash(data)
+        known = self._catalogue.ids_of([hash])
+        if known:  # the index has what encoding it would give
+            row = self._index.rows(np.array(list(known.values()), dtype=np.int64))[0].astype(np.float32)
+            if np.isfinite(row).all():
+                return _Aim(row, joint=False)
+        return _Aim(self._geometry.image_query(self.embed_images([data])[0].feature), joint=False)
 
     def _like(self, vector_id: int) -> _Aim:
         row = self._index.rows(np.array([vector_id], dtype=np.int64))[0].astype(np.float32)

@@ -34,6 +34,10 @@ Ids: TypeAlias = NDArray[np.int64]
 """Vector ids, (n,), >= 1 and never reused. One per content: the catalogue hands them out."""
 
 
+MOVED_AWAY = "a folder was moved away"
+"""Reason of a scan that the kernel vouches for: what is missing below the folder is gone, however much it is."""
+
+
 def display_path(path: FilePath) -> str:
     """The path for people and JSON: bytes that are not UTF-8 are shown as escapes."""
     return path.decode("utf-8", "backslashreplace")
@@ -373,7 +377,7 @@ class Stats:
     images_per_s: float
     """Encoded over the last ten seconds."""
     limited_by: str
-    """The stage that sets the pace now: `idle`, `settle`, `read`, `decode`, `encode` or `store`."""
+    """The stage that sets the pace now: `idle`, `scan`, `settle`, `read`, `decode`, `encode` or `store`; `stopped`."""
     progress: tuple[Progress, ...]
     watching: Mapping[str, str]
     """State of each watched folder: `events`, `polling`, or what is wrong."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from indexer.rescan import Rescans
-from indexer.types import FilePath, Settled, Stamp
+from indexer.types import MOVED_AWAY, FilePath, Found, ImageInfo, Settled, Stamp, content_hash
 from tests.fakes.catalogue import MemoryCatalogue
 
 
@@ -54,8 +54,17 @@ class World:
         self.doubt = doubt
         self.asked: list[int] = []
         self.accepted: list[FilePath] = []
+        self.catalogue = MemoryCatalogue()
+        self.unsearchable: list[FilePath] = []
         self.rescans = Rescans(
-            [self.folder], self.scanner, MemoryCatalogue(), self.settle, self.ask, self.accepted.append, every_s=3600
+            [self.folder],
+            self.scanner,
+            self.catalogue,
+            self.settle,
+            self.ask,
+            self.accepted.append,
+            lambda folder: self.unsearchable,
+            every_s=3600,
         )
 
     def ask(self, folder: FilePath, n_missing: int) -> str | None:
@@ -119,3 +128,53 @@ def test_requests_for_one_folder_before_it_is_scanned_are_one_scan(tmp_path: Pat
     world.rescans.start()
     world.wait_scans(2)
     assert sorted(world.scanner.scanned) == sorted([world.folder, sub])
+
+
+def test_files_that_came_up_under_another_name_are_not_lost(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    moved = [tmp_path / "b" / f"{i}.png" for i in range(3)]
+    (tmp_path / "b").mkdir()
+    for path in moved:
+        path.touch()
+        stamp = Stamp.of(path.stat())
+        old = FilePath(bytes(tmp_path / "a" / path.name))
+        world.catalogue.commit([Found(old, stamp, content_hash(path.name.encode()), ImageInfo("PNG", 1, 1, 1))])
+        world.scanner.differing += [old, FilePath(bytes(path))]
+    lost = FilePath(bytes(tmp_path / "a" / "lost.png"))
+    world.catalogue.commit([Found(lost, Stamp(1, 2, 3, 4, 5), content_hash(b"lost"), ImageInfo("PNG", 1, 1, 1))])
+    world.scanner.differing.append(lost)
+    world.rescans.start()
+    world.wait_scans(1)
+    assert world.asked == [1]
+    assert len(world.settle.paths) == 7
+
+
+def test_what_the_kernel_says_was_moved_away_is_not_doubted_for_its_number(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.scanner.differing = [FilePath(b"%s/a/%d.png" % (bytes(tmp_path), i)) for i in range(2000)]
+    folder = FilePath(bytes(tmp_path / "a"))
+    world.rescans.request(folder, MOVED_AWAY)
+    world.rescans.request(folder, "another reason")
+    world.rescans.start()
+    world.wait_scans(2)
+    assert 1 in world.asked
+
+
+def test_a_scan_that_is_believed_ends_what_was_held_below(tmp_path: Path) -> None:
+    world = World(tmp_path, doubt="too many")
+    world.scanner.differing = [FilePath(bytes(tmp_path / "a" / "gone.png"))]
+    world.rescans.request(FilePath(bytes(tmp_path / "a")), "overflow")
+    world.rescans.start()
+    for _ in range(2):
+        assert world.scanner.arrived.acquire(timeout=10)
+    world.rescans.request_all("asked for", confirm=True)
+    world.wait_scans(1)
+    assert world.rescans.held == {}
+
+
+def test_a_scan_of_a_watched_folder_brings_back_what_has_no_row(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.unsearchable = [FilePath(bytes(tmp_path / "known.png"))]
+    world.rescans.start()
+    world.wait_scans(1)
+    assert world.settle.paths == world.unsearchable

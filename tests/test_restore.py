@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.geometry import Geometry
-from indexer.restore import restore
+from indexer.restore import forget_unwatched, restore, unsearchable
 from indexer.types import FilePath, Found, ImageInfo, Stamp, StoredFeature, content_hash
 from tests.fakes.catalogue import MemoryCatalogue
 from tests.fakes.features import MemoryFeatureCache
@@ -108,3 +108,21 @@ def _gone(world: World, i: int) -> list[object]:
     from indexer.types import Gone
 
     return [Gone(FilePath(b"/w/%d" % i))]
+
+
+def test_contents_without_a_row_are_told_by_their_paths_below_a_folder() -> None:
+    world = World(4)
+    world.restore()
+    assert unsearchable(world.catalogue, world.index, FilePath(b"/w")) == []
+    world.index.remove(np.array([world.ids[world.hashes[2]]]))
+    assert unsearchable(world.catalogue, world.index, FilePath(b"/w")) == [b"/w/2"]
+    assert unsearchable(world.catalogue, world.index, FilePath(b"/v")) == []
+
+
+def test_files_outside_the_watched_folders_are_forgotten_and_no_others() -> None:
+    world = World(2)
+    elsewhere = [FilePath(b"/ww/a.png"), FilePath(b"/ww/deep/b.png")]
+    world.catalogue.commit([Found(path, Stamp(1, 9, 1, 1, 1), content_hash(path), INFO) for path in elsewhere])
+    forget_unwatched(world.catalogue, [FilePath(b"/w")])
+    assert [world.catalogue.file(path) for path in elsewhere] == [None, None]
+    assert world.catalogue.counts().files == 2

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, HTTPError  # type: ignore[attr-defined]  # of hub's HTTP library
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from indexer.errors import ModelUnavailable
 
@@ -19,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_S: Final = 5.0
 """How long the hub may take to say what it has. Its own client would go on trying for half a minute."""
+
+LOG_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,18 @@ def fetch(file: HubFile, model: str, n_bytes: Callable[[], int]) -> Path:
     try:
         name = _offered(file)
         _log.info("Downloading %s of %s", name, file.repo)
-        return Path(huggingface_hub.hf_hub_download(file.repo, name))
+        return Path(huggingface_hub.hf_hub_download(file.repo, name, tqdm_class=_Bar))
     except (HTTPError, EntryNotFoundError, OSError) as error:
         raise ModelUnavailable(_ways_out(file, model, n_bytes(), error)) from error
+
+
+class _Bar(tqdm):  # type: ignore[misc]  # tqdm brings no types
+    """A bar on a terminal, a line in ten seconds elsewhere: the hub's own is silent there for as long as it takes."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        if not sys.stderr.isatty():
+            settings |= {"mininterval": LOG_S, "maxinterval": LOG_S, "disable": False}
+        super().__init__(*args, **settings)
 
 
 def _offered(file: HubFile) -> str:

@@ -123,7 +123,7 @@ class EncoderLane:
 
     @property
     def n_encoded(self) -> int:
-        """Pictures encoded since the start."""
+        """Bulk pictures encoded since the start."""
         return self._n_encoded
 
     @property
@@ -275,7 +275,7 @@ class EncoderLane:
                 with self._work:
                     self._again = lost + self._again
                 answered = [(job, answer) for job, answer in answered if not isinstance(answer, DeviceFailed)]
-            self._n_encoded += sum(not isinstance(answer, Exception) for _, answer in answered)
+                self._n_encoded += sum(not isinstance(answer, Exception) for _, answer in answered)
             _tell(answered)
 
     def _abandon(self) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from indexer.errors import StoreFull
+from indexer.errors import IndexerError, StoreFull
 from indexer.ports import Snapshots, VectorIndex
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,10 @@ class Keeper:
         self._closed.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self.save()
+        try:
+            self.save()
+        except IndexerError as e:
+            logger.warning("no snapshot at the end: %s", e)
 
     def _write(self, n_changes: int) -> None:
         started = time.monotonic()

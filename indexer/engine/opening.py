@@ -22,13 +22,14 @@ from indexer.engine.parts import (
     open_snapshots,
     require_folders,
     settings_of,
+    watched_folders,
 )
 from indexer.engine.running import RunningEngine
 from indexer.engine.spaces import SpaceRecord, all_records, read_projection, spaces_kept
 from indexer.errors import StoreError
 from indexer.features.disk import DiskFeatureCache, FeatureReader
 from indexer.geometry import Geometry
-from indexer.restore import restore
+from indexer.restore import forget_unwatched, restore
 from indexer.store.data_dir import DataDir, Holder
 from indexer.types import FileRecord, Progress, Stats
 
@@ -58,6 +59,7 @@ def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_m
         stack.callback(catalogue.close)
         if watch:
             require_folders(config, catalogue)
+            forget_unwatched(catalogue, watched_folders(config))
         opened = model(config, data, stack)
         cache = DiskFeatureCache(data.features, opened.embedder.space)
         stack.callback(cache.close)

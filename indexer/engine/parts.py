@@ -23,6 +23,7 @@ from indexer.ingest.commit import Committer
 from indexer.ingest.river import River, Sources
 from indexer.ports import CatalogueReading, Decoder, Embedder, FeatureReading, Snapshots, VectorIndex
 from indexer.rescan import Rescans
+from indexer.restore import unsearchable
 from indexer.store.data_dir import DataDir
 from indexer.types import EmbeddingSpace, FileContent, FilePath, Preprocess
 from indexer.watch.accept import Exclude
@@ -126,13 +127,15 @@ def open_inflow(
         config.watch.settle_s, exclude=exclude, on_overflow=lambda: rescans.request_all("too many changes at once")
     )
     rescans = Rescans(
-        folders, FolderScanner(exclude), catalogue, settle, guard.doubt, guard.accept, config.watch.rescan_s
-    )
+        folders, FolderScanner(exclude), catalogue, settle, guard.doubt, guard.accept,
+        partial(unsearchable, catalogue, parts.index), config.watch.rescan_s,
+    )  # fmt: skip
     watcher = FolderWatcher(folders, exclude, settle.add, rescans.request, config.watch.polling)
     committer = Committer(catalogue, cache, parts.index, parts.geometry, settle.add)
     budget = Budget(IMAGES_ON_THEIR_WAY[parts.device.partition(":")[0]], BYTES_ON_THEIR_WAY)
+    max_bytes = config.decode.max_file_bytes
     sources = Sources(
-        lambda path, stamp: read_file(path, config.decode.max_file_bytes, expected=stamp), stamp_of, guard.reachable
+        lambda path, stamp: read_file(path, max_bytes, expected=stamp), max_bytes, stamp_of, guard.reachable
     )
     river = River(
         settle, sources, parts.decoder, parts.embedder, catalogue, cache, parts.index, committer, budget,
@@ -165,7 +168,7 @@ def open_index(geometry: Geometry, device: str) -> VectorIndex:
     if device.startswith("cuda"):
         from indexer.index.gpu import TorchIndex
 
-        return TorchIndex(geometry.row_dim, device=device)
+        return TorchIndex(geometry.row_dim, device=device, kernel="faiss")
     from indexer.index.cpu import CpuIndex
 
     return CpuIndex(geometry.row_dim)
@@ -208,9 +211,7 @@ def require_folders(config: Config, catalogue: SqliteCatalogue) -> None:
             try:
                 _require_folder(folder, make=folder.parent == config.store_dir.parent)
             except OSError as e:
-                raise ConfigError(
-                    f"watch.folders: {folder}: {e.strerror}; let this user enter it, or name another"
-                ) from e
+                raise ConfigError(f"watch.folders: {folder}: {e.strerror}; let this user in, or name another") from e
 
 
 def _require_folder(folder: Path, *, make: bool) -> None:

@@ -22,9 +22,9 @@ class Rebuilding:
     Args:
         catalogue: Names the contents.
         restore: Writes every row anew; called with a progress callback.
-        encode_anew: Sends contents through the river again.
-        n_left: How many of those have no new feature yet.
-        n_on_their_way: How many paths were sent for them and have had no outcome yet.
+        bring: Sends contents through the river again, to be encoded anew or because they lack a feature.
+        n_on_their_way: How many of their paths have had no outcome yet.
+        n_failed: How many of them are as they were before: called once, at the end.
         finished: Called at the end, whatever came out.
     """
 
@@ -32,16 +32,16 @@ class Rebuilding:
         self,
         catalogue: CatalogueReading,
         restore: Callable[[Callable[[int, int], None]], Restored],
-        encode_anew: Callable[[Sequence[ContentHash]], None],
-        n_left: Callable[[], int],
+        bring: Callable[[Sequence[ContentHash], bool], None],
         n_on_their_way: Callable[[], int],
+        n_failed: Callable[[Sequence[ContentHash], bool], int],
         finished: Callable[[], None],
     ) -> None:
         self._catalogue = catalogue
         self._restore = restore
-        self._encode_anew = encode_anew
-        self._n_left = n_left
+        self._bring = bring
         self._n_on_their_way = n_on_their_way
+        self._n_failed = n_failed
         self._finished = finished
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -82,7 +82,7 @@ class Rebuilding:
         try:
             restored = self._restore(self._report)
             hashes = self._catalogue.live()[1] if reencode else list(restored.missing)
-            n_failed = self._encode(hashes) if hashes else 0
+            n_failed = self._encode(hashes, reencode) if hashes else 0
             summary = {
                 "live": restored.n_live,
                 "restored": restored.n_restored,
@@ -98,13 +98,15 @@ class Rebuilding:
         assert self._progress is not None
         self._progress = replace(self._progress, running=False, eta_s=0.0, summary=summary, error=error)
 
-    def _encode(self, hashes: Sequence[ContentHash]) -> int:
+    def _encode(self, hashes: Sequence[ContentHash], anew: bool) -> int:
         """Send contents through the river and wait; returns how many could not be encoded."""
         self._report(0, len(hashes))
-        self._encode_anew(hashes)
-        while self._n_on_their_way() and not self._stopping.wait(0.1):
-            self._report(len(hashes) - self._n_left(), len(hashes))
-        n_failed = self._n_left()
+        self._bring(hashes, anew)
+        n_paths = n_left = self._n_on_their_way()
+        while n_left and not self._stopping.wait(0.1):
+            self._report(len(hashes) * (n_paths - n_left) // n_paths, len(hashes))
+            n_left = self._n_on_their_way()
+        n_failed = self._n_failed(hashes, anew)
         self._report(len(hashes) - n_failed, len(hashes))
         return n_failed
 

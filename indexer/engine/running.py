@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+import numpy as np
+
 from indexer.engine.inflow import Inflow
 from indexer.engine.keeper import Keeper
 from indexer.engine.parts import Parts
@@ -79,9 +81,9 @@ class RunningEngine:
         self._rebuilding = Rebuilding(
             parts.catalogue,
             self._restore_anew,
-            self._encode_anew,
-            n_left=lambda: inflow.river.n_to_encode_anew if inflow else 0,
-            n_on_their_way=lambda: inflow.river.n_on_their_way_anew if inflow else 0,
+            self._bring,
+            n_on_their_way=lambda: inflow.river.n_on_their_way if inflow else 0,
+            n_failed=self._n_failed,
             finished=self._keeper.save_anew,
         )
 
@@ -207,17 +209,22 @@ class RunningEngine:
             if self._closed:
                 return
             self._closed = True
-            self._rebuilding.close()
-            if self._inflow:
-                self._inflow.stop()
-            self.parts.decoder.close()
-            self.parts.embedder.close()
-            if self._inflow:
-                self._inflow.committer.close()
-                self._keeper.close()
-            self._close_parts()
+            try:
+                self._drain()
+            finally:
+                self._close_parts()
 
     # ------------------------------------------------------------ inside
+
+    def _drain(self) -> None:
+        self._rebuilding.close()
+        if self._inflow:
+            self._inflow.stop()
+        self.parts.decoder.close()
+        self.parts.embedder.close()
+        if self._inflow:
+            self._inflow.committer.close()
+            self._keeper.close()
 
     def _restore(self) -> None:
         """Newest snapshot, mended by the catalogue; what has no feature goes back into the river."""
@@ -241,10 +248,17 @@ class RunningEngine:
             anew=True, on_progress=on_progress,
         )  # fmt: skip
 
-    def _encode_anew(self, hashes: Sequence[ContentHash]) -> None:
+    def _bring(self, hashes: Sequence[ContentHash], anew: bool) -> None:
         assert self._inflow
         records = self.parts.catalogue.images(list(self.parts.catalogue.ids_of(hashes).values()))
-        self._inflow.river.encode_anew({record.hash: record.paths for record in records.values()})
+        self._inflow.river.bring({record.hash: record.paths for record in records.values()}, anew=anew)
+
+    def _n_failed(self, hashes: Sequence[ContentHash], anew: bool) -> int:
+        assert self._inflow
+        if anew:
+            return self._inflow.river.end_anew()
+        ids = np.fromiter(self.parts.catalogue.ids_of(hashes).values(), dtype=np.int64)
+        return int(np.count_nonzero(~self.parts.index.contains(ids)))
 
     def _at_rest(self) -> bool:
         return self._inflow is None or self._inflow.at_rest()

@@ -78,7 +78,7 @@ def all_records(index_dir: Path) -> Iterator[tuple[Path, SpaceRecord]]:
 
 
 def spaces_kept(index_dir: Path, active: str) -> tuple[Mapping[str, Any], ...]:
-    """Every space on disk, for people: model, precision, fingerprint, whether it is the active folder, size in bytes."""
+    """Every space on disk, for people; `active` is the name of the folder in use."""
     return tuple(
         {
             "fingerprint": record.space.fingerprint,

@@ -43,6 +43,8 @@ class Sources:
 
     read: Callable[[FilePath, Stamp], FileContent]
     """The file with this stamp. Raises `FileChanged`, `FileNotFoundError`, `ImageRefused`."""
+    max_bytes: int
+    """Larger files are refused unread."""
     stamp: Callable[[FilePath], Stamp | None]
     """What stands at a path now; None where no file does."""
     reachable: Callable[[FilePath], bool]
@@ -104,7 +106,7 @@ class River:
         self._claims: dict[ContentHash, list[_Claim]] = {}
         self._uncommitted: dict[ContentHash, StoredFeature] = {}
         self._anew: set[ContentHash] = set()
-        self._on_their_way_anew: set[FilePath] = set()
+        self._brought: set[FilePath] = set()
         self.n_cache_hits = 0
         """Paths whose content needed no encoding."""
         self.n_decoding = 0
@@ -122,29 +124,35 @@ class River:
             if reader.ident is not None:
                 reader.join()
 
-    def encode_anew(self, contents: Mapping[ContentHash, Sequence[FilePath]]) -> None:
-        """Encode these contents again though their features are known; each keeps its old row until then.
+    def bring(self, contents: Mapping[ContentHash, Sequence[FilePath]], *, anew: bool) -> None:
+        """Send contents through once more; with `anew` they are encoded though their features are known.
 
-        Paths whose file is not as it was recorded are left to the ordinary way: their content is another by now.
+        Each keeps its row until it has another. Paths whose file is not as it was recorded are left to the ordinary
+        way: their content is another by now.
         """
         paths = [path for paths in contents.values() for path in paths if self._is_as_recorded(path)]
         with self._lock:
-            self._anew = set(contents)
-            self._on_their_way_anew = set(paths)
+            self._anew = set(contents) if anew else set()
+            self._brought = set(paths)
         for path in paths:
             self._settle.add(path)
 
     @property
-    def n_to_encode_anew(self) -> int:
-        """Contents of the last `encode_anew` that have no new feature: not yet, or because they failed."""
+    def n_on_their_way(self) -> int:
+        """Paths of the last `bring` that will have an outcome and have had none yet."""
         with self._lock:
-            return len(self._anew)
+            while (path := next(iter(self._brought), None)) is not None:
+                if self._settle.state(path) in ("settling", "in flight"):
+                    break
+                self._brought.discard(path)  # nothing is known of it any more, or somebody is writing it
+            return len(self._brought)
 
-    @property
-    def n_on_their_way_anew(self) -> int:
-        """Paths of the last `encode_anew` that have had no outcome yet."""
+    def end_anew(self) -> int:
+        """Encode nothing anew any more; how many contents of the last `bring` have not been, and stay as they are."""
         with self._lock:
-            return len(self._on_their_way_anew)
+            n_left = len(self._anew)
+            self._anew = set()
+            return n_left
 
     # ------------------------------------------------------------ reading
 
@@ -197,16 +205,20 @@ class River:
         return True
 
     def _read(self, path: FilePath, stamp: Stamp) -> None:
-        if not self._budget.acquire(stamp.size_bytes):
+        # What is refused unread for its size holds nobody up.
+        size_bytes = stamp.size_bytes if stamp.size_bytes <= self._sources.max_bytes else 0
+        if not self._budget.acquire(size_bytes):
             return  # going down; the path is still dirty on disk and comes back with the next start's scan
-        release = partial(self._budget.release, stamp.size_bytes)
+        release = partial(self._budget.release, size_bytes)
         try:
             content = self._sources.read(path, stamp)
         except ImageRefused as e:
-            self._finish(Refused(path, stamp, e.reason, e.detail), release)
-        except FileNotFoundError:
-            self._finish(Gone(path), release)
-        except FileChanged:
+            if e.reason is Reason.UNREADABLE and not self._sources.reachable(path):
+                release()  # an unplugged disk says nothing of its files; the scan after it is back does
+                self._done(path)
+            else:
+                self._finish(Refused(path, stamp, e.reason, e.detail), release)
+        except (FileChanged, FileNotFoundError):
             release()
             self._settle.add(path)  # while in flight: dirty again as soon as it is done
             self._done(path)
@@ -234,13 +246,14 @@ class River:
         try:
             known = None if hash in self._anew else self._cache.get_many([hash]).get(hash)
             if known is not None:
-                self.n_cache_hits += len(self._resolve(hash, known.info, None, release))
+                n_paths = len(self._resolve(hash, known.info, None, release))
+                self.n_cache_hits += n_paths
                 return
             self.n_decoding += 1
             self._decoder.decode(content.data).add_done_callback(partial(self._decoded, hash, release))
-        except BaseException:
+        except Exception:  # the next rescan brings them back
+            logger.exception("could not deal with %r", claim.path)
             self._abandon(hash, release)
-            raise
 
     # ------------------------------------------------------------ decoding and encoding (called by their threads)
 
@@ -323,6 +336,7 @@ class River:
         self._committer.offer(Result(outcome, finished, fresh))
 
     def _done(self, path: FilePath) -> None:
-        with self._lock:
-            self._on_their_way_anew.discard(path)
         self._settle.done(path)
+        if path in self._brought and self._settle.state(path) is None:  # else it was added again meanwhile
+            with self._lock:
+                self._brought.discard(path)

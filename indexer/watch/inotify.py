@@ -19,7 +19,7 @@ from watchdog.observers.inotify_c import (
     inotify_rm_watch,
 )
 
-from indexer.types import FilePath, display_path
+from indexer.types import MOVED_AWAY, FilePath, display_path
 from indexer.watch.accept import Exclude
 from indexer.watch.hints import Hints
 
@@ -159,7 +159,7 @@ class InotifyTree:
             return
         if mask & _C.IN_MOVED_FROM:
             self._drop(folder)
-            hints.rescans[path] = "a folder was moved away"
+            hints.rescans[path] = MOVED_AWAY
         self._add(folder, hints)
 
     # ------------------------------------------------------------ watches

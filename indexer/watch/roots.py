@@ -55,6 +55,8 @@ def judge(
 ) -> Judgement:
     """Decide over a scan's missing files.
 
+    What was seen elsewhere, or was seen to go, may be left out of `n_gone` as long as one file is left in it.
+
     Args:
         root: The watched folder.
         now: Its identity; taken after the scan, so that an unmount during it shows.

@@ -119,7 +119,7 @@ def put(cache: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", FILE.names)
 def test_what_is_in_the_cache_needs_no_network(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: pytest.fail("asked for the network"))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("asked for the network"))
     path = put(cache, name)
     assert cached(FILE) == path
     assert fetch(FILE, "", lambda: 0) == path
@@ -137,7 +137,7 @@ def test_the_first_name_that_the_hub_has_is_downloaded(cache: Path, monkeypatch:
             raise EntryNotFoundError("404")
 
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", metadata)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name: f"/downloaded/{name}")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: f"/downloaded/{name}")
     assert fetch(FILE, "", lambda: 0) == Path("/downloaded/open_clip_pytorch_model.bin")
 
 
@@ -153,7 +153,7 @@ def test_a_repository_without_the_file_is_told(cache: Path, monkeypatch: pytest.
 
 
 def test_a_download_that_breaks_off_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(repo: str, name: str) -> str:
+    def download(repo: str, name: str, **_: object) -> str:
         raise OSError("No space left on device")
 
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url, timeout: None)

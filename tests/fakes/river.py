@@ -81,6 +81,7 @@ class FakeSettle:
         self._dirty: dict[FilePath, None] = {}
         self._in_flight: set[FilePath] = set()
         self._again: set[FilePath] = set()
+        self._held: set[FilePath] = set()
         self._changed = threading.Condition()
         self._closed = False
 
@@ -94,10 +95,11 @@ class FakeSettle:
 
     def take(self, limit: int, timeout_s: float) -> list[Settled]:
         with self._changed:
-            self._changed.wait_for(lambda: self._dirty or self._closed, timeout_s)
+            self._changed.wait_for(lambda: self._dirty.keys() - self._held or self._closed, timeout_s)
             if self._closed:
                 return []
-            taken = sorted(list(self._dirty)[:limit], key=lambda path: self._stamp(path) is None)
+            free = [path for path in self._dirty if path not in self._held]
+            taken = sorted(free[:limit], key=lambda path: self._stamp(path) is None)
             for path in taken:
                 del self._dirty[path]
                 self._in_flight.add(path)
@@ -111,6 +113,16 @@ class FakeSettle:
                 self._dirty[path] = None
             self._changed.notify_all()
 
+    def hold(self, path: FilePath) -> None:
+        """Somebody has this path open for writing: it is not handed out."""
+        self._held.add(path)
+
+    def state(self, path: FilePath) -> str | None:
+        with self._changed:
+            if path in self._held:
+                return "open for writing"
+            return "in flight" if path in self._in_flight else "settling" if path in self._dirty else None
+
     def __len__(self) -> int:
         with self._changed:
             return len(self._dirty) + len(self._in_flight)
@@ -118,9 +130,6 @@ class FakeSettle:
     @property
     def oldest_s(self) -> float:
         return 0.0
-
-    def state(self, path: FilePath) -> str | None:
-        return None
 
     def close(self) -> None:
         with self._changed:

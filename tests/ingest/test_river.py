@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.errors import StoreFull
+from indexer.errors import ImageRefused, StoreFull
 from indexer.geometry import Geometry
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
@@ -33,19 +33,20 @@ class Bench:
         self.index = MemoryIndex(SPACE.dim)
         self.geometry = Geometry(self.embedder.projection, "visual")
         self.reachable = True
+        self.budget = Budget(32, 1 << 20)
         self.committer = Committer(
             self.catalogue, self.cache, self.index, self.geometry, self.settle.add, retry_s=retry_s
         )
         self.river = River(
             self.settle,
-            Sources(self.files.read, self.files.stamp, lambda path: self.reachable),
+            Sources(self.files.read, 1 << 20, self.files.stamp, lambda path: self.reachable),
             self.decoder,
             self.embedder,
             self.catalogue,
             self.cache,
             self.index,
             self.committer,
-            Budget(32, 1 << 20),
+            self.budget,
         )
 
     def start(self) -> Bench:
@@ -216,11 +217,12 @@ def test_a_lost_row_comes_back_from_the_cache(bench: Bench) -> None:
 def test_encoding_anew_replaces_the_feature_though_it_is_known(bench: Bench) -> None:
     bench.files.write(b"/w/a.png", b"one")
     bench.bring(b"/w/a.png")
-    bench.river.encode_anew({content_hash(b"one"): [FilePath(b"/w/a.png")]})
+    bench.river.bring({content_hash(b"one"): [FilePath(b"/w/a.png")]}, anew=True)
     assert bench.settle.wait_empty()
     bench.check()
     assert bench.embedder.n_encoded == 2
-    assert bench.river.n_to_encode_anew == bench.river.n_on_their_way_anew == 0
+    assert bench.river.n_on_their_way == 0
+    assert bench.river.end_anew() == 0
 
 
 def test_encoding_anew_tries_every_path_of_a_content_and_ends_without_those_that_changed(bench: Bench) -> None:
@@ -230,11 +232,50 @@ def test_encoding_anew_tries_every_path_of_a_content_and_ends_without_those_that
     bench.files.delete(b"/w/a.png")  # unseen as yet
     bench.files.write(b"/w/c.png", b"being written")
     paths = {b"one": [b"/w/a.png", b"/w/b.png"], b"two": [b"/w/c.png"], b"three": [b"/w/d.png"]}
-    bench.river.encode_anew({content_hash(data): [FilePath(p) for p in named] for data, named in paths.items()})
+    bench.river.bring({content_hash(data): [FilePath(p) for p in named] for data, named in paths.items()}, anew=True)
     assert bench.settle.wait_empty()
-    assert bench.river.n_on_their_way_anew == 0
-    assert bench.river.n_to_encode_anew == 1
+    assert bench.river.n_on_their_way == 0
+    assert bench.river.end_anew() == 1
     assert bench.embedder.n_encoded == 5
+
+
+def test_what_is_brought_and_somebody_writes_to_is_not_waited_for(bench: Bench) -> None:
+    bench.files.write(b"/w/a.png", b"one")
+    bench.bring(b"/w/a.png")
+    bench.settle.hold(FilePath(b"/w/a.png"))
+    bench.river.bring({content_hash(b"one"): [FilePath(b"/w/a.png")]}, anew=True)
+    assert bench.river.n_on_their_way == 0
+    assert bench.river.end_anew() == 1
+
+
+def test_a_file_too_large_to_be_read_takes_no_room_from_others() -> None:
+    bench = Bench()
+    taken: list[int] = []
+    acquire = bench.budget.acquire
+    bench.budget.acquire = lambda size_bytes: taken.append(size_bytes) or acquire(size_bytes)  # type: ignore[method-assign, func-returns-value]
+    bench.start()
+    try:
+        bench.files.write(b"/w/film.mp4", b"x" * ((1 << 20) + 1))
+        bench.bring(b"/w/film.mp4")
+    finally:
+        bench.close()
+    assert taken == [0]
+
+
+def test_an_unplugged_disk_makes_no_file_gone_or_refused(bench: Bench) -> None:
+    bench.files.write(b"/w/a.png", b"one")
+    bench.bring(b"/w/a.png")
+    bench.files.write(b"/w/a.png", b"two")
+
+    def unplug(path: FilePath) -> None:
+        bench.reachable = False
+        raise ImageRefused(Reason.UNREADABLE, "Input/output error")
+
+    bench.files.before_read = unplug
+    bench.bring(b"/w/a.png")
+    record = bench.catalogue.file(FilePath(b"/w/a.png"))
+    assert record is not None
+    assert record.hash == content_hash(b"one")
 
 
 def test_a_full_disk_pauses_and_loses_nothing() -> None:

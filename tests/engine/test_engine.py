@@ -1,0 +1,152 @@
+"""The engine on its real parts, with a model of arithmetic: what only shows when all of them work together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.torture.oracle import differences
+from benchmarks.torture.stub import StubEncoder, open_stub
+from indexer.config import Config, load
+from indexer.encoder import owner
+from indexer.engine import RunningEngine, open_engine
+from indexer.errors import ConfigError, DeviceFailed
+from indexer.types import ImageQuery, Pixels
+
+
+def configured(root: Path, settings: Mapping[str, Any] | None = None) -> Config:
+    (root / "pictures").mkdir(exist_ok=True)
+    mine = {
+        "watch.folders": [str(root / "pictures")],
+        "watch.settle_s": 0.05,
+        "model.name": "demo",
+        "store.dir": str(root / "data"),
+    }
+    return load(flags={**mine, **(settings or {})}, environ={}, cwd=root).config
+
+
+@contextmanager
+def engine_at(
+    root: Path, build: Callable[[], StubEncoder] = StubEncoder, settings: Mapping[str, Any] | None = None
+) -> Iterator[RunningEngine]:
+    with open_engine(configured(root, settings), model=partial(open_stub, build=build)) as engine:
+        yield engine
+
+
+def write(folder: Path, n: int, first: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(first, first + n):
+        (folder / f"{i}.jpg").write_bytes(b"picture %d" % i)
+
+
+def settled(engine: RunningEngine, root: Path) -> list[str]:
+    """Differences from the oracle once there are none any more, or after ten seconds."""
+    pause = threading.Event()
+    found = ["nothing was compared"]
+    for _ in range(200):
+        engine.wait_idle(10)
+        found = differences(engine, [root / "pictures"])
+        if not found:
+            break
+        pause.wait(0.05)
+    return found
+
+
+def test_a_folder_of_more_files_than_are_doubted_may_be_renamed(tmp_path: Path) -> None:
+    write(tmp_path / "pictures" / "a", 1500)
+    with engine_at(tmp_path) as engine:
+        assert settled(engine, tmp_path) == []
+        (tmp_path / "pictures" / "a").rename(tmp_path / "pictures" / "b")
+        assert settled(engine, tmp_path) == []
+        assert engine.stats().notices == ()
+        assert engine.stats().encoded_total == 1500
+    (tmp_path / "pictures" / "b").rename(tmp_path / "pictures" / "c")
+    with engine_at(tmp_path) as engine:
+        assert settled(engine, tmp_path) == []
+        assert engine.stats().notices == ()
+        assert engine.stats().encoded_total == 0
+
+
+def test_a_lost_device_is_told_and_pictures_wait_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "REOPEN_DELAYS_S", (0.0,))
+    monkeypatch.setattr(owner, "REST_S", 0.05)
+    lost = threading.Event()
+
+    def fail_while_lost(pixels: Pixels | None = None) -> None:
+        if lost.is_set():
+            raise DeviceFailed("unplugged")
+
+    def build() -> StubEncoder:
+        fail_while_lost()
+        return StubEncoder(fail_while_lost)
+
+    with engine_at(tmp_path, build) as engine:
+        assert engine.readiness().checks["encoder"] == "ok"
+        lost.set()
+        write(tmp_path / "pictures", 20)
+        pause = threading.Event()
+        while engine.readiness().ready:
+            pause.wait(0.01)
+        assert "unplugged" in engine.readiness().checks["encoder"]
+        with pytest.raises(DeviceFailed):
+            engine.search(ImageQuery(b"never seen"), 1)
+        lost.clear()
+        assert settled(engine, tmp_path) == []
+        assert engine.readiness().ready
+        stats = engine.stats()
+        assert (stats.encoded_total, stats.errors) == (20, 0)
+
+
+def test_a_search_by_an_indexed_picture_encodes_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "pictures", 3)
+    n_pictures = []
+    with engine_at(tmp_path, lambda: StubEncoder(lambda pixels: n_pictures.append(len(pixels)))) as engine:
+        assert settled(engine, tmp_path) == []
+        before = sum(n_pictures)
+        assert engine.search(ImageQuery(b"picture 1"), 1).hits[0].path.endswith(b"/1.jpg")
+        assert sum(n_pictures) == before
+        engine.search(ImageQuery(b"another"), 1)
+        assert sum(n_pictures) == before + 1
+        assert engine.stats().encoded_total == 3
+
+
+def test_a_folder_that_is_watched_no_more_is_not_searched_and_costs_nothing_to_have_back(tmp_path: Path) -> None:
+    write(tmp_path / "pictures", 3)
+    write(tmp_path / "more", 2, first=10)
+    both = {"watch.folders": [str(tmp_path / "pictures"), str(tmp_path / "more")]}
+    with engine_at(tmp_path, settings=both) as engine:
+        engine.wait_idle(10)
+        assert engine.stats().indexed == 5
+    with engine_at(tmp_path) as engine:
+        assert settled(engine, tmp_path) == []
+        assert engine.stats().indexed == 3
+    with engine_at(tmp_path, settings=both) as engine:
+        engine.wait_idle(10)
+        assert (engine.stats().indexed, engine.stats().encoded_total) == (5, 0)
+
+
+def test_encoding_anew_encodes_each_content_once_and_ends(tmp_path: Path) -> None:
+    write(tmp_path / "pictures", 30)
+    (tmp_path / "pictures" / "copy.jpg").write_bytes(b"picture 0")
+    with engine_at(tmp_path) as engine:
+        assert settled(engine, tmp_path) == []
+        engine.rebuild(reencode=True)
+        pause = threading.Event()
+        while (progress := engine.rebuild_progress()) and progress.running:
+            pause.wait(0.01)
+        assert progress is not None
+        assert (progress.error, progress.summary["encoded"], progress.summary["missing"]) == ("", 30, 0)
+        assert engine.stats().encoded_total == 60
+        assert settled(engine, tmp_path) == []
+
+
+def test_a_wrong_folder_is_told_before_a_model_is_opened(tmp_path: Path) -> None:
+    config = configured(tmp_path, {"watch.folders": [str(tmp_path / "no" / "such")]})
+    with pytest.raises(ConfigError, match="does not exist"):
+        open_engine(config, model=lambda *_: pytest.fail("opened a model"))
