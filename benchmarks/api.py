@@ -258,10 +258,11 @@ def rows(rounds: int = 40, seconds: float = 0.15) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--quick", action="store_true", help="12 rounds")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=0.15)
     arguments = parser.parse_args()
-    emit(rows(arguments.rounds, arguments.seconds), json=arguments.json)
+    emit(rows(12 if arguments.quick else arguments.rounds, arguments.seconds), json=arguments.json)
 
 
 if __name__ == "__main__":
