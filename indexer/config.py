@@ -60,9 +60,11 @@ class Model(_Section):
 
 
 class Store(_Section):
-    """Where the program keeps what it knows."""
+    """Where the program keeps what it knows, and how often it is looked through."""
 
     dir: str = "data"
+    verify_every_h: float = Field(default=24.0, ge=0, le=8760)
+    verify_sample: int = Field(default=32, ge=0, le=100_000)
 
 
 class Index(_Section):

@@ -74,6 +74,21 @@ class Geometry:
             return self.joint(features).astype(np.float16), np.ones(len(features), np.float32)
         return features, np.linalg.norm(self._project(features), axis=-1).astype(np.float32)
 
+    def agrees(self, features: Features, rows: Features, norms: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which rows (n, row_dim) and norms (n,) are what `rows` makes of the features (n, d): (n,).
+
+        Copied rows must be equal bit for bit. What BLAS computes depends on the size of the batch in its last bits: a
+        projected row may be one step of float16 off, and a norm by its rounding. NaN is equal to nothing.
+        """
+        expected, lengths = self.rows(features)
+        if self._space == "joint":
+            step = np.spacing(np.abs(expected)).astype(np.float32)
+            same = np.abs(rows.astype(np.float32) - expected.astype(np.float32)) <= step
+        else:
+            same = np.ascontiguousarray(rows).view(np.uint16) == np.ascontiguousarray(expected).view(np.uint16)
+        agree: NDArray[np.bool_] = same.all(axis=1) & (np.abs(norms - lengths) <= ROUNDING * np.abs(lengths))
+        return agree
+
     def joint(self, features: Features | Matrix) -> Matrix:
         """Joint embeddings (n, j) or (j,), unit length, of features (n, d) or (d,)."""
         projected = self._project(features)

@@ -20,6 +20,7 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Explanation,
     Features,
     FilePath,
     FileRecord,
@@ -349,7 +350,11 @@ class Settle(Protocol):
         ...
 
     def state(self, path: FilePath) -> str | None:
-        """`settling`, `open for writing`, `in flight`, or None: for people who ask why."""
+        """`settling`, `open for writing`, `queued`, `in flight`, or None: for people who ask why."""
+        ...
+
+    def age_s(self, path: FilePath) -> float | None:
+        """For how long the path has been dirty, seconds; None when it is not, or is in flight."""
         ...
 
     def close(self) -> None:
@@ -420,4 +425,17 @@ class Engine(Protocol):
 
     def rebuild(self, *, reencode: bool = False) -> Progress:
         """Start making the index anew in the background; the running one is returned when there is one already."""
+        ...
+
+    def verify(self, *, sample: int = 0, repair: bool = False) -> Progress:
+        """Start comparing catalogue, features, index and files in the background, or join the one that runs.
+
+        Args:
+            sample: Images to read and encode again, chosen at random.
+            repair: Mend what is found. Nobody's files are touched.
+        """
+        ...
+
+    def why(self, path: FilePath) -> Explanation:
+        """What is known of a path, and why it can be found or not. Raises `InputError` unless it is absolute."""
         ...

@@ -11,6 +11,7 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Explanation,
     FilePath,
     FileRecord,
     GpuMemory,
@@ -19,6 +20,7 @@ from indexer.types import (
     Progress,
     SearchResult,
     Stats,
+    VerifyReport,
     display_path,
 )
 from indexer.types import Hit as HitRecord
@@ -26,6 +28,7 @@ from search_api.schemas import (
     EmbedImageAnswer,
     EmbedTextAnswer,
     ErrorsAnswer,
+    FindingAnswer,
     GpuMemoryAnswer,
     Hit,
     ImageAnswer,
@@ -35,6 +38,8 @@ from search_api.schemas import (
     SearchAnswer,
     StatsAnswer,
     TookMs,
+    VerifyAnswer,
+    WhyAnswer,
 )
 
 _EARLIEST_S = datetime(1, 1, 2, tzinfo=UTC).timestamp()
@@ -134,4 +139,54 @@ def stats_answer(stats: Stats) -> StatsAnswer:
     """The wire form of the service's state."""
     members = {name: getattr(stats, name) for name in StatsAnswer.__struct_fields__}
     members["started_at"] = rfc3339(stats.started_at)
+    members["verify"] = None if stats.verify is None else verify_answer(stats.verify)
     return msgspec.convert(members, StatsAnswer, from_attributes=True)
+
+
+def verify_answer(report: VerifyReport) -> VerifyAnswer:
+    """The wire form of a verification's report."""
+    return VerifyAnswer(
+        ok=report.ok,
+        started_at=rfc3339(report.started_at),
+        seconds=report.seconds,
+        sample=report.sample,
+        repair=report.repair,
+        files=report.files,
+        contents=report.contents,
+        features=report.features,
+        rows=report.rows,
+        kept=report.kept,
+        reencoded=report.reencoded,
+        found={flaw.value: n for flaw, n in report.found.items()},
+        mended={flaw.value: n for flaw, n in report.mended.items()},
+        examples=[
+            FindingAnswer(
+                each.flaw.value,
+                each.what,
+                each.hash.hex() if each.hash else None,
+                each.vector_id,
+                display_path(each.path) if each.path else None,
+                each.mended,
+            )
+            for each in report.examples
+        ],
+        notes=list(report.notes),
+    )
+
+
+def why_answer(known: Explanation) -> WhyAnswer:
+    """The wire form of what is known of a path."""
+    return WhyAnswer(
+        path=display_path(known.path),
+        standing=known.standing.value,
+        searchable=known.searchable,
+        sentence=known.sentence,
+        rule=known.rule,
+        waits_s=None if known.waits_s is None else round(known.waits_s, 3),
+        reason=known.reason.value if known.reason else None,
+        detail=known.detail,
+        recorded=None if known.recorded_at is None else rfc3339(known.recorded_at),
+        id=known.hash.hex() if known.hash else None,
+        vector_id=known.vector_id,
+        same_content=[display_path(path) for path in known.same_content],
+    )

@@ -23,6 +23,7 @@ from search_api.schemas import (
     ReadyAnswer,
     SearchAnswer,
     StatsAnswer,
+    WhyAnswer,
 )
 from search_api.settings import LIMIT
 
@@ -134,6 +135,14 @@ class Client:
     def rebuild(self, *, reencode: bool = False) -> ProgressAnswer:
         """Have the index made anew; `stats` shows how far it is."""
         return self._post("/api/index/rebuild", {"reencode": reencode}, ProgressAnswer)
+
+    def verify(self, *, sample: int = 0, repair: bool = False) -> ProgressAnswer:
+        """Have what is stored compared; `stats` shows how far it is, and then what was found."""
+        return self._post("/api/index/verify", {"sample": sample, "repair": repair}, ProgressAnswer)
+
+    def why(self, path: bytes) -> WhyAnswer:
+        """What is known of an absolute path, spelt as the file system does."""
+        return self._read(self._send("GET", f"/api/why?path={quote(path, safe='/')}"), WhyAnswer)
 
     def live(self) -> LiveAnswer:
         """Whether the process answers."""

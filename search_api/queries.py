@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+from urllib.parse import unquote_to_bytes
 
 from indexer.errors import NotFound
-from indexer.types import IdQuery, ImageQuery, Query, TextQuery, VectorQuery
+from indexer.types import FilePath, IdQuery, ImageQuery, Query, TextQuery, VectorQuery
 from search_api.bodies import FaultError
 from search_api.errors import Fault
 from search_api.pictures import from_base64
@@ -13,6 +15,24 @@ from search_api.schemas import EmbedTextRequest, SearchRequest
 from search_api.settings import ApiSettings
 
 _HEX = frozenset("0123456789abcdef")
+
+
+def file_path(query_string: bytes, path: str) -> FilePath:
+    """The parameter `path`, byte for byte: names need not be UTF-8.
+
+    Raises:
+        FaultError: It is not absolute, or holds a NUL.
+    """
+    given = [value for key, _, value in (part.partition(b"=") for part in query_string.split(b"&")) if key == b"path"]
+    exact = unquote_to_bytes(given[-1].replace(b"+", b" ")) if given else path.encode(errors="replace")
+    if not exact.startswith(b"/") or b"\0" in exact:
+        raise FaultError([Fault("path", "It must be absolute, and without NUL.")])
+    return FilePath(exact)
+
+
+def unescaped(path: FilePath) -> FilePath:
+    r"""The path with `\xff` and its like, as answers show bytes that are not UTF-8, turned back into bytes."""
+    return FilePath(re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes([int(match[1], 16)]), path))
 
 
 def image_id(id: str) -> str:

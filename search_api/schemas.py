@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET, MAX_TEXT_CHARS
+from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET, MAX_SAMPLE, MAX_TEXT_CHARS
 
 EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -83,6 +83,16 @@ class RebuildRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """How to make the index anew."""
 
     reencode: Annotated[bool, Meta(description="Encode every picture again instead of using what is cached.")] = False
+
+
+class VerifyRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to look through what is stored."""
+
+    sample: Annotated[
+        int,
+        Meta(ge=0, le=MAX_SAMPLE, description="Images to read and encode again, chosen at random.", examples=[32]),
+    ] = 0
+    repair: Annotated[bool, Meta(description="Mend what is found. No file of yours is touched.")] = False
 
 
 # ---------------------------------------------------------------- answers
@@ -178,6 +188,45 @@ class ProgressAnswer(Struct, frozen=True):
     error: str = ""
 
 
+class FindingAnswer(Struct, frozen=True):
+    """One thing that was not as it should be."""
+
+    flaw: Annotated[str, Meta(description="As in `found`.", examples=["missing"])]
+    what: Annotated[str, Meta(examples=["the index has no row"])]
+    id: Annotated[str | None, Meta(description="Of the picture, if it is known.", examples=[EXAMPLE_ID])]
+    vector_id: int | None
+    path: Annotated[str | None, Meta(examples=["/pictures/car.jpg"])]
+    mended: bool
+
+
+class VerifyAnswer(Struct, frozen=True):
+    """What the last verification looked at, found and mended."""
+
+    ok: Annotated[bool, Meta(description="Nothing was found, or all of it was mended.")]
+    started_at: Time
+    seconds: float
+    sample: Annotated[int, Meta(description="Images that were to be encoded again.", examples=[32])]
+    repair: Annotated[bool, Meta(description="Whether findings were to be mended.")]
+    files: Annotated[int, Meta(description="Recorded files held against the file system.")]
+    contents: Annotated[int, Meta(description="Distinct pictures held against features and rows.")]
+    features: Annotated[int, Meta(description="Features whose checksum was looked at.")]
+    rows: Annotated[int, Meta(description="Rows of the index held against their features, bit for bit.")]
+    kept: Annotated[int, Meta(description="Features kept of pictures that went away; no flaw.")]
+    reencoded: Annotated[int, Meta(description="Images that were read and encoded again.")]
+    found: Annotated[
+        dict[str, int],
+        Meta(
+            description="Findings by flaw: `missing` (no feature or no row), `orphaned` (a row of no picture), `stale` "
+            "(a file differs from what is recorded), `drifted` (a row, a feature or bytes changed), `damaged` (a "
+            "checksum fails).",
+            examples=[{"missing": 2}],
+        ),
+    ]
+    mended: Annotated[dict[str, int], Meta(description="How many of them are mended.", examples=[{"missing": 2}])]
+    examples: Annotated[list[FindingAnswer], Meta(description="A few of each flaw.")]
+    notes: Annotated[list[str], Meta(description="What a person should know besides.")]
+
+
 class StatsAnswer(Struct, frozen=True):
     """The state of the service."""
 
@@ -203,6 +252,9 @@ class StatsAnswer(Struct, frozen=True):
     watching: Annotated[dict[str, str], Meta(description="Each watched folder and how it is watched.")]
     notices: Annotated[list[str], Meta(description="What a person should know or do.")]
     spaces: list[dict[str, Any]]
+    verify: Annotated[
+        VerifyAnswer | None, Meta(description="The last verification, also over restarts; null before the first.")
+    ] = None
 
 
 class RefusedFile(Struct, frozen=True):
@@ -224,6 +276,37 @@ class ErrorsAnswer(Struct, frozen=True):
     limit: int
     offset: int
     total: int
+
+
+class WhyAnswer(Struct, frozen=True):
+    """What is known of a path, and why it can be found or not."""
+
+    path: Annotated[str, Meta(examples=["/pictures/car.jpg"])]
+    standing: Annotated[
+        str,
+        Meta(
+            description="One of `outside`, `excluded`, `unreachable`, `settling`, `being_written`, `queued`, "
+            "`on_its_way`, `unreadable`, `held`, `not_there`, `not_regular`, `not_seen`, `changed`, `refused`, "
+            "`feature_missing`, `row_missing`, `indexed`.",
+            examples=["refused"],
+        ),
+    ]
+    searchable: Annotated[bool, Meta(description="Whether a search can return it now.")]
+    sentence: Annotated[
+        str,
+        Meta(
+            description="The same for people.",
+            examples=["It was refused, corrupt; it is tried again when the file changes."],
+        ),
+    ]
+    rule: Annotated[str, Meta(description="The pattern or the watched folder that decides, if one does.")]
+    waits_s: Annotated[float | None, Meta(description="For how long it has been known to have changed, seconds.")]
+    reason: Annotated[str | None, Meta(description="Why it was refused.", examples=["corrupt"])]
+    detail: str
+    recorded: Annotated[str | None, Meta(description="RFC 3339, UTC.", examples=["2026-11-22T12:00:00Z"])]
+    id: Annotated[str | None, Meta(description="Of the picture that it is recorded to hold.", examples=[EXAMPLE_ID])]
+    vector_id: int | None
+    same_content: Annotated[list[str], Meta(description="Other paths that hold the same content.")]
 
 
 class DeviceMemoryAnswer(Struct, frozen=True):

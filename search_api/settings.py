@@ -16,6 +16,10 @@ MAX_OFFSET = 10_000
 """How far paging reaches."""
 MAX_TEXT_CHARS = 1000
 """A query's text is longer than any model reads well before this."""
+MAX_SAMPLE = 10_000_000
+"""Most images that one verification encodes again."""
+MAX_PATH_CHARS = 8192
+"""A path is at most 4,096 bytes on Linux; escapes make it longer."""
 FORM_OVERHEAD_BYTES = 65_536
 """What boundaries and part headers may add to a picture."""
 

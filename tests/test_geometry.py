@@ -1,4 +1,5 @@
 from contextlib import closing
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -189,3 +190,30 @@ def test_a_feature_without_a_direction_in_the_joint_space_is_never_found_by_word
     found = search_joint(index, geometry, draw_texts(1)[0], 10)
     assert 4 not in found.ids[0]
     assert (geometry.joint(features)[3] == 0).all()
+
+
+@pytest.mark.parametrize("space", ["visual", "joint"])
+def test_rows_agree_with_their_features_and_with_no_others(space: Literal["visual", "joint"]) -> None:
+    geometry, features = Geometry(draw_projection(), space), draw_features(40)
+    rows, norms = geometry.rows(features)
+    assert geometry.agrees(features, rows, norms).all()
+    assert not geometry.agrees(np.roll(features, 1, axis=0), rows, norms).any()
+    absent = rows.copy()
+    absent[3] = np.nan
+    assert geometry.agrees(features, absent, norms).tolist() == [i != 3 for i in range(40)]
+    off = norms.copy()
+    off[5] *= 1.0001
+    assert geometry.agrees(features, rows, off).tolist() == [i != 5 for i in range(40)]
+    assert geometry.agrees(features[:0], rows[:0], norms[:0]).tolist() == []
+
+
+def test_a_copied_row_agrees_bit_for_bit_and_a_projected_one_to_its_last_bit() -> None:
+    """BLAS rounds a product by the size of its batch."""
+    features = draw_features(1)
+    for space, steps in (("visual", [True, False, False]), ("joint", [True, True, False])):
+        geometry = Geometry(draw_projection(), space)  # type: ignore[arg-type]
+        rows, norms = geometry.rows(features)
+        for n_steps, agrees in enumerate(steps):
+            moved = rows.copy()
+            moved.view(np.uint16)[0, 2] += n_steps
+            assert geometry.agrees(features, moved, norms)[0] == agrees

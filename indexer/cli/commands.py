@@ -16,6 +16,8 @@ from indexer.cli.serve import serve, watch
 from indexer.cli.settings import config
 from indexer.cli.status import status
 from indexer.cli.stop import stop
+from indexer.cli.verify import verify
+from indexer.cli.why import why
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -39,5 +41,5 @@ def cli() -> None:
     """Drop images into a folder; seconds later they can be searched, by picture and by words."""
 
 
-for verb in (demo, serve, watch, stop, rebuild, rescan, search, embed, status, gpu, model, config):
+for verb in (demo, serve, watch, stop, rebuild, rescan, verify, search, embed, status, why, gpu, model, config):
     cli.add_command(verb)

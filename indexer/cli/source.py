@@ -12,10 +12,10 @@ from typing import Protocol
 from indexer.cli.logs import start_logging
 from indexer.cli.terminal import say
 from indexer.config import Config
-from indexer.engine import offline_refused, offline_stats, open_reader, running_server
+from indexer.engine import offline_refused, offline_stats, open_reader, running_server, why_offline
 from indexer.gpu.nvml import gpu_memory
 from indexer.ports import Engine
-from indexer.types import IdQuery, ImageQuery, Query, TextQuery, VectorQuery
+from indexer.types import FilePath, IdQuery, ImageQuery, Query, TextQuery, VectorQuery
 from search_api.answers import (
     embed_image_answer,
     embed_text_answer,
@@ -23,6 +23,7 @@ from search_api.answers import (
     gpu_answer,
     search_answer,
     stats_answer,
+    why_answer,
 )
 from search_api.client import Client
 from search_api.schemas import (
@@ -32,6 +33,7 @@ from search_api.schemas import (
     GpuMemoryAnswer,
     SearchAnswer,
     StatsAnswer,
+    WhyAnswer,
 )
 
 
@@ -53,6 +55,7 @@ class Source(Protocol):
     def stats(self) -> StatsAnswer: ...
     def errors(self, limit: int) -> ErrorsAnswer: ...
     def gpu_memory(self) -> GpuMemoryAnswer: ...
+    def why(self, path: bytes) -> WhyAnswer: ...
 
 
 class StoreSource:
@@ -99,6 +102,9 @@ class StoreSource:
     def gpu_memory(self) -> GpuMemoryAnswer:
         return gpu_answer(gpu_memory())
 
+    def why(self, path: bytes) -> WhyAnswer:
+        return why_answer(why_offline(self._config, FilePath(path)))
+
 
 class ServerSource:
     """Answers from the running server."""
@@ -134,6 +140,9 @@ class ServerSource:
 
     def gpu_memory(self) -> GpuMemoryAnswer:
         return self._client.gpu_memory()
+
+    def why(self, path: bytes) -> WhyAnswer:
+        return self._client.why(path)
 
 
 @contextmanager

@@ -52,6 +52,10 @@ def _facts_stored(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
     yield "indexed", f"{stats.indexed:,} pictures"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in stats.errors_by_reason.items() if count)
     yield "errors", f"{stats.errors:,}" + (f" ({reasons}); see --errors" if stats.errors else "")
+    if stats.verify is not None:
+        said = ", ".join(f"{n:,} {flaw}" for flaw, n in stats.verify.found.items()) or "all was well"
+        mended = "" if not stats.verify.found else ", all mended" if stats.verify.ok else ", not all mended"
+        yield "verified", f"{stats.verify.started_at}: {said}{mended}"
 
 
 def _facts_live(stats: StatsAnswer) -> Iterator[tuple[str, str]]:

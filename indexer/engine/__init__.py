@@ -1,5 +1,6 @@
 """The one place that names concrete parts: opens, starts, drains and closes them."""
 
+from indexer.engine.offline import verify_offline, why_offline
 from indexer.engine.opening import (
     offline_refused,
     offline_stats,
@@ -18,4 +19,6 @@ __all__ = [
     "open_reader",
     "rebuild_offline",
     "running_server",
+    "verify_offline",
+    "why_offline",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from indexer.catalogue.sqlite import SqliteCatalogue
+from indexer.catalogue.reader import CatalogueReader
 from indexer.types import FilePath
 from indexer.watch.roots import HELD_ABOVE_FILES, RootIdentity, identify, judge
 
@@ -19,11 +19,18 @@ class RootGuard:
     Args:
         folders: The watched folders.
         catalogue: Where their identities are kept, and how many files are recorded below.
+        keep: Keeps a note in the catalogue; None where nothing is to be changed.
     """
 
-    def __init__(self, folders: Sequence[FilePath], catalogue: SqliteCatalogue) -> None:
+    def __init__(
+        self,
+        folders: Sequence[FilePath],
+        catalogue: CatalogueReader,
+        keep: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._folders = tuple(folders)
         self._catalogue = catalogue
+        self._keep = keep
         kept = json.loads(catalogue.meta_get(_META) or "{}")
         self._remembered = {
             FilePath(bytes.fromhex(path)): RootIdentity(device, inode, FilePath(bytes.fromhex(mount)))
@@ -64,7 +71,8 @@ class RootGuard:
             return
         self._remembered[root] = now
         kept = {path.hex(): (r.device, r.inode, r.mount.hex()) for path, r in self._remembered.items()}
-        self._catalogue.meta_set(_META, json.dumps(kept))
+        if self._keep is not None:
+            self._keep(_META, json.dumps(kept))
 
     def _n_recorded(self, root: FilePath) -> int:
         return sum(1 for _ in self._catalogue.files_under(root))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from indexer.engine.examining import Premises
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
 from indexer.ingest.river import River
@@ -18,6 +19,7 @@ class Inflow:
     """The way in.
 
     Attributes:
+        premises: The files and stores, as those see them who verify and explain.
         watching: False where only what is asked for is read: a rebuild without a server.
         mended: What the stores had to mend, for people.
     """
@@ -29,6 +31,7 @@ class Inflow:
     committer: Committer
     budget: Budget
     embedder: Embedder
+    premises: Premises
     watching: bool
     mended: Callable[[], tuple[str, ...]]
 

@@ -26,6 +26,7 @@ from indexer.engine.parts import (
 )
 from indexer.engine.running import RunningEngine
 from indexer.engine.spaces import SpaceRecord, all_records, read_projection, spaces_kept
+from indexer.engine.verifying import META, report_of
 from indexer.errors import StoreError
 from indexer.features.disk import DiskFeatureCache, FeatureReader
 from indexer.geometry import Geometry
@@ -77,7 +78,7 @@ def open_reader(config: Config) -> RunningEngine:
     """
     with ExitStack() as stack:
         data = DataDir(config.store_dir)
-        catalogue = _existing_catalogue(data)
+        catalogue = existing_catalogue(data)
         stack.callback(catalogue.close)
         model = open_model(config, data, stack)
         cache = FeatureReader(data.features, model.embedder.space)
@@ -94,12 +95,13 @@ def running_server(config: Config) -> Holder | None:
 def offline_stats(config: Config) -> Stats:
     """What the store tells without a server and without loading a model."""
     data = DataDir(config.store_dir)
-    catalogue = _existing_catalogue(data)
+    catalogue = existing_catalogue(data)
     try:
         counts = catalogue.counts()
+        verified = report_of(catalogue.meta_get(META))
     finally:
         catalogue.close()
-    known = _record(config, data)
+    known = record_of(config, data)
     folder, space = (known[0].name, known[1].space) if known else ("", None)
     return Stats(
         model=space.model if space else config.model.name,
@@ -124,12 +126,13 @@ def offline_stats(config: Config) -> Stats:
         watching={},
         notices=(),
         spaces=spaces_kept(data.index, folder),
+        verify=verified,
     )
 
 
 def offline_refused(config: Config, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]:
     """Refused files, the latest first, and how many there are; without loading a model."""
-    catalogue = _existing_catalogue(DataDir(config.store_dir))
+    catalogue = existing_catalogue(DataDir(config.store_dir))
     try:
         return catalogue.refused(limit, offset), sum(catalogue.counts().refused.values())
     finally:
@@ -146,7 +149,7 @@ def rebuild_offline(
         StoreError, ModelError: As for `open_engine`.
     """
     data = DataDir(config.store_dir)
-    known = _record(config, data)
+    known = record_of(config, data)
     if known is not None and not reencode:
         progress = _restore_all(config, data, *known, on_progress)
         if not progress.summary["missing"]:
@@ -193,13 +196,14 @@ def _rebuild_with_model(config: Config, reencode: bool, on_progress: Callable[[P
     return replace(progress, running=False)
 
 
-def _existing_catalogue(data: DataDir) -> CatalogueReader:
+def existing_catalogue(data: DataDir) -> CatalogueReader:
+    """The catalogue for reading; raises `StoreError` when there is none."""
     if not data.catalogue.exists():
         raise StoreError(f"there is no index in {data.path} yet; run `indexer serve` or `indexer watch` first")
     return CatalogueReader.open_reader(data.catalogue)
 
 
-def _record(config: Config, data: DataDir) -> tuple[Path, SpaceRecord] | None:
+def record_of(config: Config, data: DataDir) -> tuple[Path, SpaceRecord] | None:
     """The space, and the folder of its index, that these settings led to when they were last in force."""
     settings = settings_of(config)
     return next(((folder, record) for folder, record in all_records(data.index) if record.settings == settings), None)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
+from indexer.engine.examining import Premises
 from indexer.engine.guard import RootGuard
 from indexer.engine.inflow import Inflow
 from indexer.engine.spaces import SpaceRecord, write_record
@@ -120,14 +121,15 @@ def open_inflow(
     record = SpaceRecord(parts.embedder.space, settings_of(config))
     write_record(parts.index_dir, record, parts.embedder.projection)
     folders = watched_folders(config)
-    guard = RootGuard(folders, catalogue)
+    guard = RootGuard(folders, catalogue, catalogue.meta_set)
     exclude = Exclude(config.watch.exclude, folders)
     # What was dropped because too much was dirty, the scan asked for here brings back.
     settle = SettleQueue(
         config.watch.settle_s, exclude=exclude, on_overflow=lambda: rescans.request_all("too many changes at once")
     )
+    scanner = FolderScanner(exclude)
     rescans = Rescans(
-        folders, FolderScanner(exclude), catalogue, settle, guard.doubt, guard.accept,
+        folders, scanner, catalogue, settle, guard.doubt, guard.accept,
         partial(unsearchable, catalogue, parts.index), config.watch.rescan_s,
     )  # fmt: skip
     watcher = FolderWatcher(folders, exclude, settle.add, rescans.request, config.watch.polling)
@@ -142,7 +144,8 @@ def open_inflow(
         n_readers=min(max(2, n_cores()), 8),
     )  # fmt: skip
     return Inflow(
-        settle, watcher, rescans, river, committer, budget, parts.embedder, watching,
+        settle, watcher, rescans, river, committer, budget, parts.embedder,
+        Premises(exclude, guard, scanner, catalogue, cache, config), watching,
         mended=lambda: (*catalogue.notices, *cache.notices),
     )  # fmt: skip
 

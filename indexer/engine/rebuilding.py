@@ -26,6 +26,7 @@ class Rebuilding:
         n_on_their_way: How many of their paths have had no outcome yet.
         n_failed: How many of them are as they were before: called once, at the end.
         finished: Called at the end, whatever came out.
+        alone: Held while it runs: not beside a verification, which would take what is being written for drifted.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Rebuilding:
         n_on_their_way: Callable[[], int],
         n_failed: Callable[[Sequence[ContentHash], bool], int],
         finished: Callable[[], None],
+        alone: threading.Lock,
     ) -> None:
         self._catalogue = catalogue
         self._restore = restore
@@ -43,6 +45,7 @@ class Rebuilding:
         self._n_on_their_way = n_on_their_way
         self._n_failed = n_failed
         self._finished = finished
+        self._alone = alone
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -80,23 +83,27 @@ class Rebuilding:
         summary: dict[str, int | float] = {}
         error = ""
         try:
-            restored = self._restore(self._report)
-            hashes = self._catalogue.live()[1] if reencode else list(restored.missing)
-            n_failed = self._encode(hashes, reencode) if hashes else 0
-            summary = {
-                "live": restored.n_live,
-                "restored": restored.n_restored,
-                "removed": restored.n_removed,
-                "encoded": len(hashes) - n_failed,
-                "missing": n_failed,
-            }
-            self._finished()
+            with self._alone:
+                summary = self._rebuild(reencode)
         except Exception as e:  # a worker's loop: the reason goes to whoever asks, the service goes on
             logger.exception("rebuild failed")
             error = str(e) or type(e).__name__
         summary["seconds"] = round(time.monotonic() - self._started, 3)
         assert self._progress is not None
         self._progress = replace(self._progress, running=False, eta_s=0.0, summary=summary, error=error)
+
+    def _rebuild(self, reencode: bool) -> dict[str, int | float]:
+        restored = self._restore(self._report)
+        hashes = self._catalogue.live()[1] if reencode else list(restored.missing)
+        n_failed = self._encode(hashes, reencode) if hashes else 0
+        self._finished()
+        return {
+            "live": restored.n_live,
+            "restored": restored.n_restored,
+            "removed": restored.n_removed,
+            "encoded": len(hashes) - n_failed,
+            "missing": n_failed,
+        }
 
     def _encode(self, hashes: Sequence[ContentHash], anew: bool) -> int:
         """Send contents through the river and wait; returns how many could not be encoded."""

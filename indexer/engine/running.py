@@ -10,11 +10,13 @@ from types import TracebackType
 
 import numpy as np
 
+from indexer.engine.examining import verifying_of, witnesses_of
 from indexer.engine.inflow import Inflow
 from indexer.engine.keeper import Keeper
 from indexer.engine.parts import Parts
 from indexer.engine.rebuilding import Rebuilding
 from indexer.engine.spaces import spaces_kept
+from indexer.engine.verifying import notices_of
 from indexer.errors import InputError
 from indexer.gpu.nvml import gpu_memory
 from indexer.restore import Restored, restore
@@ -25,6 +27,8 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Explanation,
+    FilePath,
     FileRecord,
     GpuMemory,
     ImageRecord,
@@ -33,7 +37,9 @@ from indexer.types import (
     Readiness,
     SearchResult,
     Stats,
+    VerifyReport,
 )
+from indexer.why import explain
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +84,7 @@ class RunningEngine:
             generation=lambda: self._keeper.generation,
         )
         self._thumbnails = Thumbnails(parts.decoder, parts.read)
+        alone = threading.Lock()
         self._rebuilding = Rebuilding(
             parts.catalogue,
             self._restore_anew,
@@ -85,7 +92,9 @@ class RunningEngine:
             n_on_their_way=lambda: inflow.river.n_on_their_way if inflow else 0,
             n_failed=self._n_failed,
             finished=self._keeper.save_anew,
+            alone=alone,
         )
+        self._verifying = verifying_of(parts, inflow, alone) if inflow else None
 
     def start(self) -> RunningEngine:
         """Bring the index up to the catalogue, then begin to watch. Closes everything if that fails."""
@@ -94,6 +103,8 @@ class RunningEngine:
             if self._inflow:
                 self._inflow.start()
                 self._keeper.start()
+            if self._verifying and self._inflow and self._inflow.watching:
+                self._verifying.keep_time()
         except BaseException:
             self.close()
             raise
@@ -152,7 +163,7 @@ class RunningEngine:
     def stats(self) -> Stats:
         parts, inflow = self.parts, self._inflow
         counts = parts.catalogue.counts()
-        progress = self._rebuilding.progress
+        tasks = (self._rebuilding.progress, self._verifying.progress if self._verifying else None)
         return Stats(
             model=parts.embedder.space.model,
             fingerprint=parts.embedder.space.fingerprint,
@@ -172,11 +183,17 @@ class RunningEngine:
             index_bytes=parts.index.n_bytes,
             images_per_s=parts.embedder.rate_per_s,
             limited_by=inflow.limited_by() if inflow else "idle",
-            progress=(progress,) if progress else (),
+            progress=tuple(filter(None, tasks)),
             watching=inflow.watcher.state() if inflow else {},
-            notices=inflow.notices() if inflow else (),
+            notices=(*inflow.notices(), *notices_of(self.verify_report())) if inflow else (),
             spaces=spaces_kept(parts.index_dir.parent, parts.index_dir.name),
+            verify=self.verify_report(),
         )
+
+    def why(self, path: FilePath) -> Explanation:
+        if self._inflow is None:
+            raise InputError("this engine only answers; it does not know the folders")
+        return explain(path, witnesses_of(self.parts, self._inflow))
 
     # ------------------------------------------------------------ doing
 
@@ -193,6 +210,19 @@ class RunningEngine:
     def rebuild_progress(self) -> Progress | None:
         """The running or the last rebuild."""
         return self._rebuilding.progress
+
+    def verify(self, *, sample: int = 0, repair: bool = False) -> Progress:
+        if self._verifying is None:
+            raise InputError("this engine only answers; it cannot verify")
+        return self._verifying.start(sample=sample, repair=repair)
+
+    def verify_progress(self) -> Progress | None:
+        """The running or the last verification."""
+        return self._verifying.progress if self._verifying else None
+
+    def verify_report(self) -> VerifyReport | None:
+        """What the last verification found, also over restarts."""
+        return self._verifying.report if self._verifying else None
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until nothing is dirty, on its way, or being scanned; False after `timeout_s`."""
@@ -217,6 +247,8 @@ class RunningEngine:
     # ------------------------------------------------------------ inside
 
     def _drain(self) -> None:
+        if self._verifying:
+            self._verifying.close()
         self._rebuilding.close()
         if self._inflow:
             self._inflow.stop()

@@ -142,7 +142,7 @@ class River:
         """Paths of the last `bring` that will have an outcome and have had none yet."""
         with self._lock:
             while (path := next(iter(self._brought), None)) is not None:
-                if self._settle.state(path) in ("settling", "in flight"):
+                if self._settle.state(path) in ("settling", "queued", "in flight"):
                     break
                 self._brought.discard(path)  # nothing is known of it any more, or somebody is writing it
             return len(self._brought)

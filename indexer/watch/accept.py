@@ -37,6 +37,7 @@ class Exclude:
 
     def __init__(self, patterns: Sequence[str], folders: Sequence[FilePath]) -> None:
         self.folders = tuple(folders)
+        self._patterns = tuple(patterns)
         names = [pattern.rstrip("/") for pattern in patterns if "/" not in pattern.rstrip("/")]
         places = [pattern.strip("/") for pattern in patterns if "/" in pattern.rstrip("/")]
         for pattern in patterns:
@@ -60,6 +61,10 @@ class Exclude:
         if relative is None:
             return False
         return any(map(self.excludes_name, relative.split(b"/"))) or self.excludes_place(path)
+
+    def rule(self, path: FilePath) -> str | None:
+        """The first pattern that leaves this path, or a folder above it, out: for people who ask why."""
+        return next((each for each in self._patterns if Exclude([each], self.folders).excludes(path)), None)
 
     def excludes_entry(self, path: FilePath, name: bytes) -> bool:
         """As `excludes`, when the folder that holds `path` is known not to be left out; `name` is its last part."""

@@ -150,7 +150,14 @@ class SettleQueue:
             dirty = self._dirty.get(path)
             if dirty is None:
                 return "in flight" if path in self._in_flight else None
+            if dirty.place is _Place.READY:
+                return "queued"
             return "open for writing" if dirty.writer_wait_s else "settling"
+
+    def age_s(self, path: FilePath) -> float | None:
+        with self._changed:
+            dirty = self._dirty.get(path)
+            return None if dirty is None else self._monotonic() - dirty.added_s
 
     # ------------------------------------------------------------ taking
 

@@ -9,7 +9,7 @@ from search_api.answers import progress_answer
 from search_api.bodies import ApiRequest
 from search_api.openapi import refusals
 from search_api.responses import Json
-from search_api.schemas import AcceptedAnswer, ProgressAnswer, RebuildRequest, RescanRequest
+from search_api.schemas import AcceptedAnswer, ProgressAnswer, RebuildRequest, RescanRequest, VerifyRequest
 
 
 @post("/api/index/rescan", status_code=202, tags=["index"], responses=refusals(413, 415, 422))
@@ -29,4 +29,16 @@ async def rebuild(request: ApiRequest, data: JSONBody[RebuildRequest | None] = N
     return await service.answer(lambda: progress_answer(service.engine.rebuild(reencode=reencode)))
 
 
-ROUTES = [rescan, rebuild]
+@post("/api/index/verify", status_code=202, tags=["index"], responses=refusals(413, 415, 422))
+async def verify(request: ApiRequest, data: JSONBody[VerifyRequest | None] = None) -> Json[ProgressAnswer]:
+    """Compare catalogue, features, index and files; `/api/stats` shows how far it is, and then what it found.
+
+    Searches go on meanwhile. One that runs already is joined.
+    """
+    service = request.service
+    asked = data or VerifyRequest()
+    engine = service.engine
+    return await service.answer(lambda: progress_answer(engine.verify(sample=asked.sample, repair=asked.repair)))
+
+
+ROUTES = [rescan, rebuild, verify]

@@ -7,14 +7,25 @@ from typing import Annotated
 from litestar import get
 from litestar.params import QueryParameter
 
-from search_api.answers import errors_answer, gpu_answer, stats_answer
+from indexer.types import Standing
+from search_api.answers import errors_answer, gpu_answer, stats_answer, why_answer
 from search_api.bodies import ApiRequest
 from search_api.openapi import refusals
+from search_api.queries import file_path, unescaped
 from search_api.responses import Json
-from search_api.schemas import ErrorsAnswer, GpuMemoryAnswer, StatsAnswer
-from search_api.settings import MAX_LIMIT
+from search_api.schemas import ErrorsAnswer, GpuMemoryAnswer, StatsAnswer, WhyAnswer
+from search_api.settings import MAX_LIMIT, MAX_PATH_CHARS
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many files.")]
+AskedPath = Annotated[
+    str,
+    QueryParameter(
+        min_length=1,
+        max_length=MAX_PATH_CHARS,
+        description="An absolute path; bytes that are not UTF-8 as percent-escapes, or as answers show them.",
+        schema_extra={"examples": ["/pictures/car.jpg"]},
+    ),
+]
 Offset = Annotated[int, QueryParameter(ge=0, le=2**31, description="How many files to skip.")]
 
 
@@ -45,4 +56,20 @@ async def gpu_memory(request: ApiRequest) -> Json[GpuMemoryAnswer]:
     return await service.answer(lambda: gpu_answer(service.engine.gpu_memory()))
 
 
-ROUTES = [stats, errors, gpu_memory]
+@get("/api/why", tags=["state"], responses=refusals(422))
+async def why(request: ApiRequest, path: AskedPath) -> Json[WhyAnswer]:
+    """What is known of a path, and why it can be found or not. Paths outside the watched folders are not looked at."""
+    service = request.service
+    asked = file_path(request.scope["query_string"], path)
+    shown = unescaped(asked)
+
+    def work() -> WhyAnswer:
+        known = service.engine.why(asked)
+        if known.standing is Standing.NOT_THERE and known.recorded_at is None and shown != asked:
+            known = service.engine.why(shown)
+        return why_answer(known)
+
+    return await service.answer(work)
+
+
+ROUTES = [stats, errors, gpu_memory, why]

@@ -89,7 +89,16 @@ def test_the_state_of_the_service(client: Client, engine: FakeEngine) -> None:
 def test_orders(client: Client, engine: FakeEngine) -> None:
     assert client.rescan().status == "accepted"
     assert client.rebuild(reencode=True).n_total == 5
-    assert engine.calls == [("rescan", False), ("rebuild", True)]
+    assert client.verify(sample=3, repair=True).task == "verify"
+    assert engine.calls == [("rescan", False), ("rebuild", True), ("verify", (3, True))]
+
+
+def test_a_path_is_asked_about_byte_for_byte(client: Client, engine: FakeEngine) -> None:
+    path = b"/pictures/copy-\xff.jpg"
+    assert client.why(path).standing == "indexed"
+    for name in (b"/a b+c%20d&e=f#g?h", b"/\xe9\n\x01", "/ä 🖼".encode()):
+        client.why(name)
+    assert [asked for _, asked in engine.calls] == [path, b"/a b+c%20d&e=f#g?h", b"/\xe9\n\x01", "/ä 🖼".encode()]
 
 
 def test_errors_arrive_as_what_they_were(client: Client, engine: FakeEngine) -> None:

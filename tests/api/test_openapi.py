@@ -28,8 +28,10 @@ PROMISED = {
     ("get", "/api/stats"),
     ("get", "/api/errors"),
     ("get", "/api/gpu/memory"),
+    ("get", "/api/why"),
     ("post", "/api/index/rescan"),
     ("post", "/api/index/rebuild"),
+    ("post", "/api/index/verify"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
 }
@@ -90,7 +92,8 @@ def test_only_orders_may_come_without_a_body(document: dict[str, Any]) -> None:
         for method, path, operation in operations(document)
         if method == "post"
     }
-    assert {path for path, needed in required.items() if not needed} == {"/api/index/rescan", "/api/index/rebuild"}
+    orders = {"/api/index/rescan", "/api/index/rebuild", "/api/index/verify"}
+    assert {path for path, needed in required.items() if not needed} == orders
 
 
 def test_pictures_may_be_sent_raw_or_as_a_form(document: dict[str, Any]) -> None:

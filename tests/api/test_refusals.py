@@ -118,7 +118,7 @@ def test_a_number_beyond_floats_is_refused(http: Http) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "x"])
-@pytest.mark.parametrize("path", ["/api/search", "/api/embed/text", "/api/index/rebuild"])
+@pytest.mark.parametrize("path", ["/api/search", "/api/embed/text", "/api/index/rebuild", "/api/index/verify"])
 def test_json_must_say_that_it_is_json(http: Http, path: str, kind: str) -> None:
     response = http.post(path, content=b'{"text":"a"}', headers={"content-type": kind})
     assert_problem(response, 415)
@@ -215,6 +215,25 @@ def test_only_possible_ids_reach_the_engine(http: Http, engine: FakeEngine) -> N
 def test_wrong_query_parameters_are_422_by_name(http: Http, query: str) -> None:
     answer = assert_problem(http.get(f"/api/images/{id_of(0)}/similar?{query}"), 422)
     assert answer["errors"][0]["field"] == query.partition("=")[0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("query", ["path=", "path=a.jpg", "path=./a", "path=/a%00b"])
+def test_a_path_that_cannot_be_one_is_422_by_name(http: Http, engine: FakeEngine, query: str) -> None:
+    faults = assert_problem(http.get(f"/api/why?{query}"), 422)["errors"]
+    assert [fault["field"] for fault in faults] == ["path"]  # type: ignore[attr-defined, index]
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize("query", ["", "p=/a"])
+def test_a_question_without_a_path_is_422(http: Http, engine: FakeEngine, query: str) -> None:
+    assert_problem(http.get(f"/api/why?{query}"), 422)
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize("body", [{"sample": -1}, {"sample": 1.5}, {"sample": "3"}, {"repair": 1}, {"all": True}])
+def test_a_verification_that_cannot_be_is_422(http: Http, engine: FakeEngine, body: object) -> None:
+    assert_problem(http.post("/api/index/verify", json=body), 422)
+    assert engine.calls == []
 
 
 def test_unknown_paths_and_methods_are_problems_too(http: Http) -> None:

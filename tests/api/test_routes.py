@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime, timedelta
+from urllib.parse import quote, quote_plus
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from litestar.testing import TestClient
 from indexer.types import DeviceMemory, GpuMemory, IdQuery, ImageQuery, Readiness, Stats, TextQuery, VectorQuery
 from search_api import schemas
 from search_api.answers import rfc3339
-from search_api.queries import direction
+from search_api.queries import direction, file_path
 from tests.fakes.engine import DIM, JOINT, JPEG, SPACE, FakeEngine, id_of, picture
 
 Http = TestClient[Litestar]
@@ -228,6 +229,56 @@ def test_a_rebuild_is_taken_and_tells_how_far_it_is(
     assert engine.calls == [("rebuild", reencode)]
 
 
+@pytest.mark.parametrize(
+    ("body", "asked"), [(None, (0, False)), ({}, (0, False)), ({"sample": 8, "repair": True}, (8, True))]
+)
+def test_a_verification_is_taken_and_tells_how_far_it_is(
+    http: Http, engine: FakeEngine, body: dict[str, object] | None, asked: tuple[int, bool]
+) -> None:
+    response = http.post("/api/index/verify", json=body)
+    assert response.status_code == 202
+    assert (response.json()["task"], response.json()["n_total"]) == ("verify", 12)
+    assert engine.calls == [("verify", asked)]
+
+
+def test_stats_tell_what_the_last_verification_found(http: Http, engine: FakeEngine) -> None:
+    assert http.get("/api/stats").json()["verify"] == {
+        "ok": True, "started_at": "2025-11-22T12:00:00.500000Z", "seconds": 1.5, "sample": 0, "repair": True,
+        "files": 6, "contents": 5, "features": 7, "rows": 4, "kept": 2, "reencoded": 0,
+        "found": {"missing": 1}, "mended": {"missing": 1},
+        "examples": [
+            {"flaw": "missing", "what": "the index has no row", "id": id_of(0), "vector_id": 1, "path": None,
+             "mended": True}
+        ],
+        "notes": ["All else is well."],
+    }  # fmt: skip
+    engine.report = None
+    assert http.get("/api/stats").json()["verify"] is None
+
+
+def test_why_tells_what_is_known_of_a_path(http: Http) -> None:
+    assert http.get("/api/why", params={"path": "/pictures/0.jpg"}).json() == {
+        "path": "/pictures/0.jpg", "standing": "indexed", "searchable": True,
+        "sentence": f"It is indexed as {id_of(0)}.",
+        "rule": "", "waits_s": None, "reason": None, "detail": "", "recorded": "2025-11-22T12:00:00.500000Z",
+        "id": id_of(0), "vector_id": 1, "same_content": ["/pictures/copy-\\xff.jpg"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("spelt", ["/pictures/copy-%ff.jpg", "/pictures/copy-%5Cxff.jpg", "%2Fpictures%2Fcopy-%FF.jpg"])
+def test_a_path_need_not_be_text(http: Http, spelt: str) -> None:
+    """Its bytes as percent-escapes, or as answers show them."""
+    answer = http.get(f"/api/why?path={spelt}").json()
+    assert (answer["standing"], answer["path"]) == ("indexed", "/pictures/copy-\\xff.jpg")
+
+
+@given(st.binary(min_size=1, max_size=60).filter(lambda name: b"\0" not in name))
+def test_every_path_reaches_the_engine_byte_for_byte(name: bytes) -> None:
+    path = b"/" + name
+    assert file_path(b"path=" + quote(path).encode(), "") == path
+    assert file_path(b"other=1&path=" + quote_plus(path).encode(), "") == path
+
+
 def test_health_tells_live_and_ready(http: Http) -> None:
     assert http.get("/health/live").json() == {"status": "ok"}
     assert http.get("/health/ready").json() == {"ready": True, "checks": {"model": "ok", "index": "ok"}}
@@ -264,6 +315,7 @@ def test_answers_decode_into_the_client_types_without_unknown_members(http: Http
         "/api/stats": schemas.StatsAnswer,
         "/api/errors": schemas.ErrorsAnswer,
         "/api/gpu/memory": schemas.GpuMemoryAnswer,
+        "/api/why?path=/pictures/0.jpg": schemas.WhyAnswer,
         f"/api/images/{id_of(0)}": schemas.ImageAnswer,
         f"/api/images/{id_of(0)}/similar": schemas.SearchAnswer,
         "/health/live": schemas.LiveAnswer,

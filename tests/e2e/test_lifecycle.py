@@ -118,6 +118,12 @@ def test_without_a_server_the_shell_searches_rebuilds_and_tells(tmp_path: Path) 
         assert "12 encoded" in anew.stdout + anew.stderr
         assert json.loads(made.run("status", "--json").stdout)["files"] == 12
 
+        Path(path).unlink()
+        verified = made.run("verify")
+        assert verified.returncode == 1, verified.stderr
+        assert "stale: 1" in verified.stdout
+        assert json.loads(made.run("why", path, "--json").stdout)["standing"] == "not_there"
+
 
 def test_another_preprocessing_opens_another_index_and_keeps_the_old_one(tmp_path: Path) -> None:
     with program(tmp_path) as made:

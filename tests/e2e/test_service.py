@@ -177,6 +177,25 @@ def test_a_rebuild_beside_the_running_server_encodes_nothing(server: Program) ->
     assert after["encoded_total"] == before["encoded_total"]
 
 
+def test_verification_beside_the_running_server_finds_nothing_and_is_remembered(server: Program) -> None:
+    answer = server.run("verify", "--sample", "4", "--json")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    told = json.loads(answer.stdout)
+    assert (told["ok"], told["found"], told["reencoded"]) == (True, {}, 4)
+    assert told["contents"] == told["rows"] == server.stats()["indexed"]
+    assert server.stats()["verify"] == told
+
+
+def test_a_path_is_explained_by_shell_and_http(server: Program) -> None:
+    path = drop(server, "explained.png", picture(40))
+    eventually(lambda: found_at(server, picture(40)) == {str(path)})
+    told = json.loads(server.run("why", path, "--json").stdout)
+    assert told == server.http.get("/api/why", params={"path": str(path)}).raise_for_status().json()
+    assert (told["standing"], told["id"]) == ("indexed", hashlib.sha256(picture(40)).hexdigest())
+    path.unlink()
+    eventually(lambda: found_at(server, picture(40)) == set())
+
+
 def test_encoding_anew_encodes_every_content_once(server: Program) -> None:
     before = server.stats()
     answer = server.run("rebuild", "--reencode")

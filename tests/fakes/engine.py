@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,11 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Explanation,
     FilePath,
     FileRecord,
+    Finding,
+    Flaw,
     GpuMemory,
     Hit,
     IdQuery,
@@ -31,9 +35,11 @@ from indexer.types import (
     Reason,
     SearchResult,
     Stamp,
+    Standing,
     Stats,
     TextQuery,
     VectorQuery,
+    VerifyReport,
     content_hash,
 )
 
@@ -84,6 +90,7 @@ class FakeEngine:
         self.ready = Readiness(True, {"model": "ok", "index": "ok"})
         self.refused_files = [_refused(i) for i in range(3)]
         self.memory = GpuMemory(False, "no NVIDIA driver")
+        self.report: VerifyReport | None = report()
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -146,7 +153,7 @@ class FakeEngine:
             errors_by_reason={"corrupt": len(self.refused_files)}, pending=2, oldest_pending_s=0.5, encoded_total=11,
             cache_hits_total=3, removed_total=1, generation=7, index_bytes=80, images_per_s=0.0, limited_by="idle",
             progress=(_progress(True),), watching={"/pictures": "events"}, notices=("All is well.",),
-            spaces=({"fingerprint": SPACE.fingerprint, "active": True},),
+            spaces=({"fingerprint": SPACE.fingerprint, "active": True},), verify=self.report,
         )  # fmt: skip
 
     def gpu_memory(self) -> GpuMemory:
@@ -163,6 +170,21 @@ class FakeEngine:
     def rebuild(self, *, reencode: bool = False) -> Progress:
         self._called("rebuild", reencode)
         return _progress(True)
+
+    def verify(self, *, sample: int = 0, repair: bool = False) -> Progress:
+        self._called("verify", (sample, repair))
+        return Progress("verify", True, 0, 12, 0.0, None)
+
+    def why(self, path: FilePath) -> Explanation:
+        self._called("why", path)
+        record = next((record for record in self.records.values() if path in record.paths), None)
+        if record is None:
+            return Explanation(path, Standing.NOT_THERE, False, "Nothing is there, and nothing is recorded of it.")
+        others = tuple(other for other in record.paths if other != path)
+        return Explanation(
+            path, Standing.INDEXED, True, f"It is indexed as {record.hash.hex()}.", recorded_at=MTIME_S,
+            hash=record.hash, vector_id=record.vector_id, same_content=others,
+        )  # fmt: skip
 
     def _called(self, name: str, argument: object) -> None:
         self.calls.append((name, argument))
@@ -206,6 +228,17 @@ def _refused(i: int) -> FileRecord:
 
 def _progress(running: bool) -> Progress:
     return Progress("rebuild", running, 3, 5, 100.0, 0.02, {"n_encoded": 0})
+
+
+def report(**changes: Any) -> VerifyReport:
+    """What a verification of the made-up pictures says."""
+    finding = Finding(Flaw.MISSING, "the index has no row", content_hash(picture(0)), 1, mended=True)
+    members = {
+        "started_at": MTIME_S, "seconds": 1.5, "sample": 0, "repair": True, "files": 6, "contents": 5, "features": 7,
+        "rows": 4, "kept": 2, "reencoded": 0, "found": {Flaw.MISSING: 1}, "mended": {Flaw.MISSING: 1},
+        "examples": (finding,), "notes": ("All else is well.",),
+    }  # fmt: skip
+    return VerifyReport(**{**members, **changes})
 
 
 def id_of(i: int) -> str:

@@ -131,6 +131,9 @@ class FakeSettle:
     def oldest_s(self) -> float:
         return 0.0
 
+    def age_s(self, path: FilePath) -> float | None:
+        return None
+
     def close(self) -> None:
         with self._changed:
             self._closed = True

@@ -99,3 +99,14 @@ TEXT = st.text(st.sampled_from("ab.*?é~"), min_size=1, max_size=6)
 def test_names_match_as_the_shell_has_it(patterns: list[str], name: str) -> None:
     exclude = Exclude(patterns, [ROOT])
     assert exclude.excludes_name(os.fsencode(name)) == any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def test_the_first_pattern_that_leaves_a_path_out_is_its_rule() -> None:
+    patterns = ["*.tmp", "raw/**", ".*"]
+    exclude = Exclude(patterns, [FilePath(b"/w")])
+    rules = {b"/w/a.tmp": "*.tmp", b"/w/raw/x/a.jpg": "raw/**", b"/w/.git/a.tmp": "*.tmp", b"/w/.git/a": ".*"}
+    for path, rule in rules.items():
+        assert exclude.rule(FilePath(path)) == rule
+        assert exclude.excludes(FilePath(path))
+    for path in (b"/w/a.jpg", b"/elsewhere/a.tmp"):
+        assert exclude.rule(FilePath(path)) is None

@@ -327,6 +327,20 @@ def test_a_path_is_in_flight_until_it_is_done(world: World, queue: SettleQueue) 
     assert queue.take(10, 0) == []
 
 
+def test_a_path_tells_whether_it_settles_or_waits_for_its_turn_and_for_how_long(
+    world: World, queue: SettleQueue
+) -> None:
+    queue.add(world.write(A, age_s=100))
+    queue.add(world.write(B, age_s=100))
+    assert queue.age_s(A) == 0
+    world.tick(3)
+    assert paths(queue.take(1, 0)) == [A]
+    assert (queue.state(B), queue.age_s(B)) == ("queued", 3)
+    assert (queue.state(A), queue.age_s(A)) == ("in flight", None)
+    queue.done(A)
+    assert queue.age_s(A) is None
+
+
 def test_a_path_changed_while_in_flight_comes_again_when_it_is_done(world: World, queue: SettleQueue) -> None:
     queue.add(world.write(A, age_s=100))
     queue.take(10, 0)

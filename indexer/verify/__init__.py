@@ -1,0 +1,1 @@
+"""Verification: what is stored held against itself and against the files, and what differs mended."""
