@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import islice
 from threading import Lock
 from typing import TypeVar
@@ -56,16 +56,17 @@ class StoredCheck:
     def look(self) -> Iterator[Finding]:
         with self._lock:  # the only long hold, a second for some 300,000 contents: nothing else may change the counts
             before = self._catalogue.counts()
-            _, hashes = self._catalogue.live()
+            ids, hashes = self._catalogue.live()
             dropped = _dropped(before, self._catalogue.counts())
         yield from dropped
         damaged: set[ContentHash] = set()
-        for finding in self._look_at_features():
+        for finding in self._look_at_features(set(hashes)):
             damaged.update([finding.hash] if finding.hash else [])
             yield finding
         suspects: list[Finding] = []
-        for step in _steps(hashes):
-            yield from self._look_at_paths(step)
+        for start in range(0, len(hashes), STEP):
+            step = hashes[start : start + STEP]
+            yield from self._look_at_paths(ids[start : start + STEP])
             found = self._compare(step)
             suspects += [each for each in found if each.hash not in damaged]
             self._tally.contents += len(step)
@@ -94,22 +95,21 @@ class StoredCheck:
 
     # ------------------------------------------------------------ looking
 
-    def _look_at_features(self) -> Iterator[Finding]:
+    def _look_at_features(self, live: Set[ContentHash]) -> Iterator[Finding]:
         """Checksums of all features, also of those that are merely kept."""
         for step in _steps(self._cache.hashes()):
             whole = self._cache.get_many(step)
             bad = [hash for hash in step if hash not in whole]
-            live = self._catalogue.ids_of(step)
-            yield from (Finding(Flaw.DAMAGED, "the feature fails its checksum", hash, live.get(hash)) for hash in bad)
+            yield from (Finding(Flaw.DAMAGED, "the feature fails its checksum", hash) for hash in bad)
             self._tally.features += len(step)
-            self._tally.kept += len(step) - len(live.keys() | bad)
+            self._tally.kept += sum(hash not in live for hash in whole)
             self._pause(0)
 
-    def _look_at_paths(self, hashes: Sequence[ContentHash]) -> list[Finding]:
+    def _look_at_paths(self, ids: Ids) -> list[Finding]:
         """Checksums of the catalogue's rows of these contents."""
         with self._lock:
             before = self._catalogue.counts()
-            self._catalogue.images(list(self._catalogue.ids_of(hashes).values()))
+            self._catalogue.images(ids.tolist())
             return _dropped(before, self._catalogue.counts())
 
     def _compare(self, hashes: Sequence[ContentHash]) -> list[Finding]:

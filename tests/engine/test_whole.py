@@ -74,7 +74,7 @@ def test_a_living_store_is_well(engine: RunningEngine) -> None:
 
 
 def test_faults_are_mended_beside_searches(engine: RunningEngine, config: Config) -> None:
-    """A row lost, a feature lost, another picture's feature and row, a phantom, and bytes changed under one stamp."""
+    """A row lost, a feature lost, another picture's feature and row, and a phantom."""
     index, cache, catalogue = engine.parts.index, engine.parts.cache, engine.parts.catalogue
     hashes = [content_hash(image(i)) for i in range(N)]
     ids = [catalogue.ids_of(hashes)[hash] for hash in hashes]
@@ -90,8 +90,11 @@ def test_faults_are_mended_beside_searches(engine: RunningEngine, config: Config
     assert engine.why(path_of(config, "1.png")).standing is Standing.NO_ROW
     assert engine.why(path_of(config, "2.png")).standing is Standing.NO_FEATURE
 
+    assert engine._inflow
+    n_changes = engine._inflow.committer.n_index_changes
     report = verified(engine, sample=N, repair=True)
     assert report.ok, report.examples
+    assert engine._inflow.committer.n_index_changes == n_changes + 4  # one is removed; else no snapshot would have them
     assert report.found == report.mended == {Flaw.MISSING: 2, Flaw.ORPHANED: 1, Flaw.DRIFTED: 1}
     assert verified(engine, sample=N).found == {}
     assert engine.stats().notices == ()
