@@ -184,7 +184,7 @@ class _Case:
     ) -> Explanation:
         expected = (Standing.INDEXED, Standing.NO_FEATURE)
         if self._known.searchable and standing not in expected:
-            sentence += "; until then it can be found by what is recorded of it"
+            sentence += "; what is recorded of it can still be found"
         return replace(
             self._known,
             standing=standing,

@@ -147,7 +147,7 @@ def test_a_path_on_its_way_says_where_it_is_and_for_how_long(case: Case, state: 
     case.index(b"a.png")
     known = case.why(path)
     assert known.searchable
-    assert known.sentence.endswith("until then it can be found by what is recorded of it.")
+    assert known.sentence.endswith("what is recorded of it can still be found.")
 
 
 def test_a_file_that_the_service_has_not_met_waits_for_the_next_scan(case: Case) -> None:

@@ -36,6 +36,9 @@ _EVENT_S: Final = 2.0
 _POLL_S: Final = 12.0
 _SCAN_S: Final = 60.0
 
+# So many waiting paths are a first scan or a flood: the queue may have dropped others, which a rescan brings back.
+_FLOOD_PATHS: Final = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Premises:
@@ -96,7 +99,7 @@ def subject_of(parts: Parts, inflow: Inflow, pause: Callable[[float], None]) -> 
         lock=inflow.committer.lock,
         scanner=inflow.premises.scanner,
         ground=inflow.premises.ground(
-            on_its_way=lambda path: inflow.settle.state(path) is not None,
+            on_its_way=lambda path: inflow.settle.state(path) is not None or len(inflow.settle) >= _FLOOD_PATHS,
             patience_s=event_s if inflow.watching else 0.0,
         ),
         model=(parts.decoder, parts.embedder),
