@@ -14,6 +14,7 @@ import pytest
 from benchmarks.torture.stub import BAD, feature_of, open_stub
 from indexer.config import Config, load
 from indexer.engine import RunningEngine, offline_stats, open_engine, verify_offline, why_offline
+from indexer.engine.examining import subject_of
 from indexer.engine.parts import Model
 from indexer.errors import InputError, StoreError, StoreLocked
 from indexer.store.data_dir import DataDir
@@ -103,6 +104,17 @@ def test_faults_are_mended_beside_searches(engine: RunningEngine, config: Config
         assert np.array_equal(index.rows(np.array([ids[i]]))[0], feature_of(image(i)))
         assert np.array_equal(cache.get_many([hash])[hash].feature, feature_of(image(i)))
     assert engine.search(IdQuery(hashes[1].hex()), 3).count == N
+
+
+def test_events_have_time_to_arrive_before_a_change_is_called_stale(engine: RunningEngine, config: Config) -> None:
+    assert engine._inflow
+    ground = subject_of(engine.parts, engine._inflow, pause=lambda _seconds: None).ground
+    assert ground.patience_s >= config.watch.settle_s + 1
+    path = path_of(config, "late.png")
+    assert not ground.on_its_way(path)
+    engine._inflow.settle.add(path)
+    assert ground.on_its_way(path)
+    assert engine.wait_idle(10)
 
 
 def test_why_is_told_of_living_paths(engine: RunningEngine, config: Config) -> None:
