@@ -11,7 +11,7 @@ import numpy as np
 
 from indexer.geometry import Geometry
 from indexer.ports import Catalogue, CatalogueReading, FeatureReading, VectorIndex
-from indexer.types import ContentHash, FilePath, Gone
+from indexer.types import ContentHash, FilePath, Gone, Ids
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def restore(
         cache: Where features come from.
         index: What is filled or mended.
         geometry: Makes rows of features.
-        lock: The committer's; held for each step, so that no content dies between the look and the write.
+        lock: The committer's; held for each write, and while what died meanwhile is taken out.
         anew: Write every row again, not only those that are absent.
         on_progress: Called with rows done and rows to do.
     """
@@ -66,8 +66,8 @@ def restore(
     missing: list[ContentHash] = []
     on_progress(0, len(todo))
     for start in range(0, len(todo), STEP):
-        step = [hashes[i] for i in todo[start : start + STEP]]
-        missing += _restore_step(catalogue, cache, index, geometry, lock, step)
+        places = todo[start : start + STEP]
+        missing += _restore_step(cache, index, geometry, lock, ids[places], [hashes[i] for i in places])
         on_progress(min(start + STEP, len(todo)), len(todo))
     n_removed = _remove_dead(catalogue, index, lock)
     return Restored(len(ids), len(todo) - len(missing), n_removed, missing)
@@ -98,20 +98,18 @@ def unsearchable(catalogue: CatalogueReading, index: VectorIndex, below: FilePat
 
 
 def _restore_step(
-    catalogue: CatalogueReading,
-    cache: FeatureReading,
-    index: VectorIndex,
-    geometry: Geometry,
-    lock: Lock,
-    hashes: Sequence[ContentHash],
+    cache: FeatureReading, index: VectorIndex, geometry: Geometry, lock: Lock, ids: Ids, hashes: Sequence[ContentHash]
 ) -> list[ContentHash]:
-    """Write the rows of these contents; returns those without a feature."""
+    """Write the rows of these contents; returns those without a feature.
+
+    One that died since it was listed gets a row all the same: no answer names it, and `_remove_dead` takes it out.
+    """
     stored = cache.get_many(hashes)
-    with lock:
-        ids = catalogue.ids_of(list(stored))
-        if ids:
-            rows, norms = geometry.rows(np.stack([stored[hash].feature for hash in ids]))
-            index.upsert(np.fromiter(ids.values(), dtype=np.int64, count=len(ids)), rows, norms)
+    there = [i for i, hash in enumerate(hashes) if hash in stored]
+    if there:
+        rows, norms = geometry.rows(np.stack([stored[hashes[i]].feature for i in there]))
+        with lock:
+            index.upsert(ids[there], rows, norms)
     return [hash for hash in hashes if hash not in stored]
 
 
