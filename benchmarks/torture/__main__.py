@@ -9,7 +9,7 @@ from importlib import import_module
 
 from benchmarks.report import Row, emit
 
-TORTURES = ("kills", "exits", "versions")
+TORTURES = ("kills", "exits", "daemons", "versions")
 """Modules of this package. Each has `run(args)`, which yields rows; the first line of its docstring is its help."""
 
 

@@ -118,7 +118,9 @@ def broken_promises(
     if absent:
         yield f"{len(absent)} live contents have no feature: {min(absent)[:12]}"
     right = _features_in(space)
-    wrong = {hash for hash in live & left.features.keys() & contents.keys() if left.features[hash] != right(contents[hash])}
+    wrong = {
+        hash for hash in live & left.features.keys() & contents.keys() if left.features[hash] != right(contents[hash])
+    }
     if wrong:
         yield f"{len(wrong)} features are not the encoder's: {min(wrong)[:12]}"
 

@@ -185,4 +185,3 @@ def _agree(daemon: Daemon, pictures: Pictures, *, save: bool = False) -> None:
     daemon.ask("rest")
     if save:
         daemon.ask("save")
-

@@ -175,9 +175,7 @@ def _look(daemon: Daemon, load: Load, tally: Tally, seq: int) -> int:
     space = space_of()
     left = read_left(daemon.store, space)
     heard = max((ack.seq for ack in daemon.acks[-1:]), default=0)
-    found = broken_promises(
-        left, max(seq, heard), daemon.acknowledged, load.held, load.contents, space
-    )
+    found = broken_promises(left, max(seq, heard), daemon.acknowledged, load.held, load.contents, space)
     tally.broken += [f"kill {tally.n_kills}: {what}" for what in found]
     daemon.acknowledged = dict(left.files)
     return left.seq

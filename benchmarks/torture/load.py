@@ -1,4 +1,4 @@
-"""Changes to a folder, seeded: files are added, modified, deleted, renamed and copied, and every content is remembered."""
+"""Changes to a folder, seeded: files added, modified, deleted, renamed and copied, and every content remembered."""
 
 from __future__ import annotations
 

@@ -40,14 +40,14 @@ def catalogue_before_features() -> None:
     quickened()
     store = Committer._store  # noqa: SLF001
 
-    def mutant(self: Committer, results: Sequence[Result]) -> None:
-        cache = self._cache  # noqa: SLF001
+    def mutant(self: Committer, batch: Sequence[Result]) -> None:
+        cache = self._cache
         late = _Late(cache)
-        self._cache = late  # type: ignore[assignment]  # noqa: SLF001
+        self._cache = late
         try:
-            store(self, results)
+            store(self, batch)
         finally:
-            self._cache = cache  # noqa: SLF001
+            self._cache = cache
         cache.put_many(late.features)
 
     Committer._store = mutant  # type: ignore[method-assign]  # noqa: SLF001
@@ -76,7 +76,7 @@ def acknowledged_before_commit() -> None:
 
         def mutant(self: SqliteCatalogue, outcomes: Sequence[Outcome]) -> Committed:
             paths = {o.path.hex(): o.hash.hex() if isinstance(o, Found) else None for o in outcomes}
-            acks.send_bytes(json.dumps([self._seq + 1, paths]).encode())  # noqa: SLF001
+            acks.send_bytes(json.dumps([self._seq + 1, paths]).encode())
             return commit(self, outcomes)
 
         SqliteCatalogue.commit = mutant  # type: ignore[method-assign]
@@ -106,11 +106,11 @@ def late_commits() -> None:
     def mutant(self: SqliteCatalogue) -> Iterator[Any]:
         nonlocal calls
         calls += 1
-        con = self._con  # noqa: SLF001
+        con = self._con
         if not con.in_transaction:
             con.execute("BEGIN IMMEDIATE")
         yield con
-        if calls % 3 == 0 or self._closed:  # noqa: SLF001
+        if calls % 3 == 0 or self._closed:
             con.execute("COMMIT")
 
     sqlite.SqliteCatalogue._transaction = mutant  # type: ignore[method-assign]  # noqa: SLF001
@@ -135,7 +135,7 @@ def no_scan_at_start() -> None:
     quickened()
 
     def mutant(self: Rescans) -> None:
-        self._thread.start()  # noqa: SLF001
+        self._thread.start()
 
     Rescans.start = mutant  # type: ignore[method-assign]
 

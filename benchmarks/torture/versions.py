@@ -1,4 +1,4 @@
-"""Other models, precision classes and preprocessings on one store; schemas and formats newer and older than the program's."""
+"""Other models, precision classes and preprocessings on one store; schemas and formats that are newer or older."""
 
 from __future__ import annotations
 
@@ -186,7 +186,11 @@ def newer_schema(root: Path) -> list[str]:
         faults.append("it was opened")
     except RuntimeError as e:
         daemon.wait_gone()
-        faults += [f"{word!r} is not said in: {e}" for word in ("StoreTooNew", "schema 99", "later version") if word not in str(e)]
+        faults += [
+            f"{word!r} is not said in: {e}"
+            for word in ("StoreTooNew", "schema 99", "later version")
+            if word not in str(e)
+        ]
     if _digests(daemon.store) != before:
         faults.append("it was changed")
     return faults
@@ -267,7 +271,7 @@ def _ends(daemon: Daemon) -> bool:
 
 
 def _wrong_backup(store: Path, n_files: int, *, must_be: bool = False) -> Iterator[str]:
-    """A migrated catalogue has a whole copy of what it was beside it, and so has one that is not migrated yet, or none."""
+    """Beside a migrated catalogue lies a whole copy of what it was; beside one not migrated yet such a copy or none."""
     version, _ = _version_and_files(store / "catalogue.db")
     copy = store / "catalogue.db.v1.bak"
     if must_be and version != 2:
