@@ -120,17 +120,23 @@ def _end_at(k: int, root: Path, prepare: Callable[[], None] | None, half: bool, 
         tally.n_completed += 1
     except Died:
         tally.ended[k] = shim.reached(counter).what
-        code = daemon.wait_gone()
-        if code != shim.CODE:
+        if (code := daemon.wait_gone()) != shim.CODE:
             found.append(f"exit code {code}")
     except (RuntimeError, TimeoutError) as e:
         found.append(f"{type(e).__name__}: {e}")
         daemon.kill()
     encodings.count(0)
-    space, heard = space_of(), max((ack.seq for ack in daemon.acks), default=0)
-    left = read_left(daemon.store, space)
-    found += broken_promises(left, heard, daemon.acknowledged, pictures.held, pictures.contents, space)
+    left, seq = read_left(daemon.store, space_of()), max((ack.seq for ack in daemon.acks), default=0)
+    found += broken_promises(left, seq, daemon.acknowledged, pictures.held, pictures.contents, space_of())
     daemon.prepare = prepare
+    found += _next_one(daemon, encodings)
+    tally.most_redone = max(tally.most_redone, encodings.redone[0])
+    tally.faults += [f"point {k}, {shim.reached(counter).what}: {what}" for what in found]
+
+
+def _next_one(daemon: Daemon, encodings: Encodings) -> list[str]:
+    """What is wrong with the child that comes after."""
+    found: list[str] = []
     try:
         daemon.start()
         daemon.ask("rest")
@@ -140,11 +146,9 @@ def _end_at(k: int, root: Path, prepare: Callable[[], None] | None, half: bool, 
     except (RuntimeError, TimeoutError, Died) as e:
         found.append(f"the next one: {type(e).__name__}: {e}")
         daemon.kill()
-    encodings.count(1)
-    tally.most_redone = max(tally.most_redone, encodings.redone[0])
     if encodings.n_twice:
         found.append(f"{encodings.n_twice} contents encoded twice")
-    tally.faults += [f"point {k}, {shim.reached(counter).what}: {what}" for what in found]
+    return found
 
 
 def _prepared(first: Callable[[], None] | None, then: Callable[[], None]) -> None:

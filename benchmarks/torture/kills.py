@@ -19,7 +19,7 @@ from benchmarks.torture.aftermath import broken_promises, read_left
 from benchmarks.torture.counting import Encodings, counted_encoder
 from benchmarks.torture.daemon import Daemon, Died
 from benchmarks.torture.load import Load
-from benchmarks.torture.mutants import KILLED, Mutant, quickened
+from benchmarks.torture.mutants import KILLED, quickened
 from benchmarks.torture.stub import space_of
 from indexer.engine.parts import BATCH_SIZE
 
@@ -88,56 +88,97 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
 def torture(
     root: Path, seed: int, n_kills: int, prepare: Callable[[], None] = quickened, *, until_found: bool = False
 ) -> Tally:
-    """Kill so many children on one store, one after another, and look at it after each.
+    """Kill so many children on one store, one after another, and look at what each leaves.
 
     Args:
         root: An empty folder.
         seed: Of the load and of the moments.
         n_kills: How many.
         prepare: Called first in every child.
-        until_found: End at the first fault.
+        until_found: End at the first fault, and with no rest at the end.
     """
     began = time.monotonic()
-    rng = random.Random(seed)
-    log = root / "encodings"
-    daemon = Daemon(root, prepare=prepare, build=partial(counted_encoder, log, image_s=_IMAGE_S))
-    load, encodings, tally = Load(daemon.pictures, seed), Encodings(log), Tally()
-    seq = 0
-    with load.running(_CHANGES_PER_S):
-        while tally.n_kills < n_kills and not (until_found and tally.faults):
-            daemon.launch()
-            try:
-                if tally.n_kills % _REST_EVERY == _REST_EVERY - 1:
-                    _rest(daemon, load, encodings, tally)
-                tally.fell_in[_wait_for_a_moment(daemon, rng)] += 1
-            except (RuntimeError, TimeoutError, Died) as e:
-                tally.broken.append(f"kill {tally.n_kills}: {type(e).__name__}: {e}")
-            daemon.kill()
-            tally.n_kills += 1
-            seq = _look(daemon, load, tally, seq)
-            encodings.count(tally.n_kills)
-            tally.most_redone = max(encodings.redone.values(), default=0)
+    under = _Torture(root, seed, prepare)
+    with under.load.running(_CHANGES_PER_S):
+        while under.tally.n_kills < n_kills and not (until_found and under.tally.faults):
+            under.live_and_die()
         if not until_found:
-            daemon.launch()
-            _rest(daemon, load, encodings, tally)
-            daemon.stop()
-    tally.n_changes, tally.n_acknowledged = load.n_changes, len(daemon.acks)
-    tally.n_encoded, tally.n_redone = encodings.n, sum(encodings.redone.values())
-    if encodings.n_twice:
-        tally.broken.append(f"{encodings.n_twice} contents were encoded twice by one child")
-    if tally.most_redone > 2 * BATCH_SIZE["cpu"]:
-        tally.broken.append(f"{tally.most_redone} contents were encoded again after one kill")
+            under.close_in_order()
+    tally = under.told()
     tally.seconds = time.monotonic() - began
     return tally
+
+
+class _Torture:
+    """One store, its load, and what was found so far; arguments as for `torture`."""
+
+    def __init__(self, root: Path, seed: int, prepare: Callable[[], None]) -> None:
+        log = root / "encodings"
+        self._rng = random.Random(seed)
+        self._encodings = Encodings(log)
+        self._daemon = Daemon(root, prepare=prepare, build=partial(counted_encoder, log, image_s=_IMAGE_S))
+        self._seq = 0
+        self.load = Load(self._daemon.pictures, seed)
+        self.tally = Tally()
+
+    def live_and_die(self) -> None:
+        """One child, from its start to its kill, and a look at what it left."""
+        daemon, tally = self._daemon, self.tally
+        daemon.launch()
+        try:
+            if tally.n_kills % _REST_EVERY == _REST_EVERY - 1:
+                self._rest()
+            tally.fell_in[_wait_for_a_moment(daemon, self._rng)] += 1
+        except (RuntimeError, TimeoutError, Died) as e:
+            self._broken(f"{type(e).__name__}: {e}")
+        daemon.kill()
+        tally.n_kills += 1
+        self._look()
+        self._encodings.count(tally.n_kills)
+
+    def close_in_order(self) -> None:
+        self._daemon.launch()
+        self._rest()
+        self._daemon.stop()
+
+    def told(self) -> Tally:
+        """The tally, whole."""
+        tally, redone = self.tally, self._encodings.redone
+        tally.n_changes, tally.n_acknowledged = self.load.n_changes, len(self._daemon.acks)
+        tally.n_encoded, tally.n_redone = self._encodings.n, redone.total()
+        tally.most_redone = max(redone.values(), default=0)
+        if self._encodings.n_twice:
+            self._broken(f"{self._encodings.n_twice} contents were encoded twice by one child")
+        return tally
+
+    def _rest(self) -> None:
+        """Compare with the oracle while nothing changes."""
+        self._daemon.wait_ready()
+        self.tally.n_rests += 1
+        with self.load.paused():
+            self._daemon.ask("rest")
+            with self._encodings.ignored(self.tally.n_kills + 1):
+                self.tally.differing += self._daemon.check()
+
+    def _look(self) -> None:
+        """Hold what is left against what was promised, and take it as the promise from now on."""
+        daemon, load, space = self._daemon, self.load, space_of()
+        left = read_left(daemon.store, space)
+        seq = max(self._seq, max((ack.seq for ack in daemon.acks[-1:]), default=0))
+        for what in broken_promises(left, seq, daemon.acknowledged, load.held, load.contents, space):
+            self._broken(what)
+        daemon.acknowledged = dict(left.files)
+        self._seq = left.seq
+
+    def _broken(self, what: str) -> None:
+        self.tally.broken.append(f"kill {self.tally.n_kills}: {what}")
 
 
 def _wait_for_a_moment(daemon: Daemon, rng: random.Random) -> str:
     """Return when the child is to be killed; where that is."""
     kind = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
     if kind == "start":
-        if not daemon.is_ready(rng.uniform(0, _LONGEST_RUN_S / 2)):
-            return "start-up"
-        return "work"
+        return "work" if daemon.is_ready(rng.uniform(0, _LONGEST_RUN_S / 2)) else "start-up"
     daemon.wait_ready()
     if kind == "snapshot":
         return "snapshot" if _writes_a_snapshot(daemon) else "work"
@@ -160,35 +201,11 @@ def _writes_a_snapshot(daemon: Daemon, within_s: float = 1.0) -> bool:
     return False
 
 
-def _rest(daemon: Daemon, load: Load, encodings: Encodings, tally: Tally) -> None:
-    """Compare with the oracle while nothing changes."""
-    daemon.wait_ready()
-    tally.n_rests += 1
-    with load.paused():
-        daemon.ask("rest")
-        with encodings.ignored(tally.n_kills + 1):
-            tally.differing += daemon.check()
-
-
-def _look(daemon: Daemon, load: Load, tally: Tally, seq: int) -> int:
-    """Hold what is left against what was promised, and take it as the promise from now on."""
-    space = space_of()
-    left = read_left(daemon.store, space)
-    heard = max((ack.seq for ack in daemon.acks[-1:]), default=0)
-    found = broken_promises(left, max(seq, heard), daemon.acknowledged, load.held, load.contents, space)
-    tally.broken += [f"kill {tally.n_kills}: {what}" for what in found]
-    daemon.acknowledged = dict(left.files)
-    return left.seq
-
-
 def caught(n_kills: int, seed: int) -> Iterator[Row]:
     """Each mutant under the same torture: it must be found out."""
     for mutant in KILLED:
         with tempfile.TemporaryDirectory() as root:
             tally = torture(Path(root), seed, n_kills, mutant.prepare, until_found=True)
         told = tally.faults[0] if tally.faults else "never"
-        yield at_least("R1m", _what(mutant, f"after {tally.n_kills} kills: {told}"), len(tally.faults), "findings", 1)
-
-
-def _what(mutant: Mutant, found: str) -> str:
-    return f"mutant: {mutant.what}; {found}"
+        what = f"mutant: {mutant.what}; after {tally.n_kills} kills: {told}"
+        yield at_least("R1m", what, len(tally.faults), "findings", 1)

@@ -130,14 +130,10 @@ def snapshot_believed() -> None:
     running.restore = mutant  # type: ignore[attr-defined]
 
 
-def no_scan_at_start() -> None:
+def no_scans() -> None:
     """What changed while nobody watched is not looked for."""
     quickened()
-
-    def mutant(self: Rescans) -> None:
-        self._thread.start()
-
-    Rescans.start = mutant  # type: ignore[method-assign]
+    Rescans.request = lambda self, folder, reason: None  # type: ignore[method-assign]
 
 
 def features_not_asked() -> None:
@@ -191,7 +187,7 @@ KILLED = (
     Mutant("acknowledged before the commit", acknowledged_before_commit),
     Mutant("three batches in one transaction", late_commits),
     Mutant("snapshot not compared with the catalogue", snapshot_believed),
-    Mutant("no scan at the start", no_scan_at_start),
+    Mutant("no scans", no_scans),
     Mutant("features encoded again at each start", features_not_asked),
 )
 """Found by kills at random moments."""

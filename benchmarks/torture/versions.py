@@ -71,7 +71,7 @@ def _caught(n_rounds: int, seed: int) -> Iterator[Row]:
             if mutant.what.startswith("migration"):
                 _, faults = migrate(Path(root), mutant.prepare, until_found=True)
             else:
-                faults = switch(Path(root), seed, n_rounds, mutant.prepare)
+                faults = switch(Path(root), seed, n_rounds, mutant.prepare, until_found=True)
         told = faults[0] if faults else "never found"
         yield at_least("R12m", f"mutant: {mutant.what}; {told}", len(faults), "findings", 1)
 
@@ -80,7 +80,13 @@ def _caught(n_rounds: int, seed: int) -> Iterator[Row]:
 
 
 def switch(
-    root: Path, seed: int, n_rounds: int, prepare: Callable[[], None] | None = None, *, kills: bool = False
+    root: Path,
+    seed: int,
+    n_rounds: int,
+    prepare: Callable[[], None] | None = None,
+    *,
+    kills: bool = False,
+    until_found: bool = False,
 ) -> list[str]:
     """Serve one store with one embedding space after another; everything in which that went wrong.
 
@@ -90,6 +96,7 @@ def switch(
         n_rounds: Starts.
         prepare: Called first in every child.
         kills: Kill a child of each space at a random moment before it is looked at.
+        until_found: End at the first fault.
     """
     rng, load = random.Random(seed), Load(root / "pictures", seed)
     daemon = Daemon(root, prepare=prepare)
@@ -113,7 +120,7 @@ def switch(
         daemon.ask("rest")
         n_encoded = encodings.setdefault(version, Encodings(log)).count(n)
         with encodings[version].ignored(n):
-            found = daemon.check()
+            found = daemon.check(1.0 if until_found else 10.0)
         live = {hash for hash in load.wanted().values() if hash is not None}
         known = encoded.setdefault(version, set())
         n_new = len(live - known)
@@ -126,6 +133,8 @@ def switch(
             found.append("the index of another space was touched")
         found += _mixed(daemon.store, load.contents)
         faults += [f"start {n}, space {version}: {what}" for what in found]
+        if until_found and faults:
+            break
     return faults
 
 
