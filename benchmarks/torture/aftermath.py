@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -20,6 +21,13 @@ _FILES = (
     " FROM file f LEFT JOIN content c ON c.id = f.content_id"
 )
 _LONELY = "SELECT hash FROM content WHERE id NOT IN (SELECT content_id FROM file WHERE content_id IS NOT NULL)"
+
+
+_BELONGS = re.compile(
+    r"lock|digests\.json|catalogue\.db(\.v\d+\.bak)?|features/cache\.db"
+    r"|index/[^/]+/(space\.json|projection\.npy|gen-\d+\.(rows|json))"
+)
+_GENERATIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,17 @@ def broken_promises(
     }
     if wrong:
         yield f"{len(wrong)} features are not the encoder's: {min(wrong)[:12]}"
+
+
+def litter(store: Path) -> Iterator[str]:
+    """Files in a store, closed in order, that nobody will ever look at again."""
+    for path in store.rglob("*"):
+        name = str(path.relative_to(store))
+        if path.is_file() and not _BELONGS.fullmatch(name):
+            yield f"{name} is left lying"
+    for folder in (store / "index").iterdir():
+        if (n := len(list(folder.glob("gen-*.json")))) > _GENERATIONS:
+            yield f"{n} generations are kept"
 
 
 @cache

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.report import Row, at_least, at_most, skipped
 from benchmarks.torture import shim
-from benchmarks.torture.aftermath import broken_promises, read_left
+from benchmarks.torture.aftermath import broken_promises, litter, read_left
 from benchmarks.torture.counting import Encodings, counted_encoder
 from benchmarks.torture.daemon import Daemon, Died
 from benchmarks.torture.load import Pictures
@@ -143,6 +143,7 @@ def _next_one(daemon: Daemon, encodings: Encodings) -> list[str]:
         with encodings.ignored(1):
             found += daemon.check()
         daemon.stop()
+        found += litter(daemon.store)
     except (RuntimeError, TimeoutError, Died) as e:
         found.append(f"the next one: {type(e).__name__}: {e}")
         daemon.kill()

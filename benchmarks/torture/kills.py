@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.report import Row, at_least, at_most
-from benchmarks.torture.aftermath import broken_promises, read_left
+from benchmarks.torture.aftermath import broken_promises, litter, read_left
 from benchmarks.torture.counting import Encodings, counted_encoder
 from benchmarks.torture.daemon import Daemon, Died
 from benchmarks.torture.load import Load
@@ -140,6 +140,8 @@ class _Torture:
         self._daemon.launch()
         self._rest()
         self._daemon.stop()
+        for what in litter(self._daemon.store):
+            self._broken(what)
 
     def told(self) -> Tally:
         """The tally, whole."""
