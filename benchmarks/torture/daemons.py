@@ -185,7 +185,7 @@ def stopped(root: Path, seed: int, n_stops: int, fault: str = "none") -> Iterato
     what = f"of {n_stops} SIGTERMs ({n_starting} before it was ready; {time.monotonic() - began:,.0f} s)"
     yield at_most("R11e", f"{what} without exit code 0, or with an error told", len(faults), "", 0)
     yield at_most("R11f", "slowest of these ends", slowest_s, "s", 10.0)
-    redone = sum(encodings.redone.values())
+    redone = sum(encodings.begun_again.values())
     yield at_most("R11g", f"of {encodings.n:,} encodings not committed at such an end", redone, "contents", 0)
 
 

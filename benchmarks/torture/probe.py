@@ -9,8 +9,10 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from benchmarks.torture.counting import Log
 from indexer.cli import main
 from indexer.encoder.lane import EncoderLane
 from indexer.ports import Encoder
@@ -18,8 +20,8 @@ from indexer.types import Features, Pixels
 
 
 def probe(log: str) -> None:
-    """Note what the encoder is given, each picture in 48 bytes."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    """Note what the encoder is given."""
+    noted = Log(Path(log))
     init = EncoderLane.__init__
 
     def probed(self: EncoderLane, build: Callable[[], Encoder], **settings: Any) -> None:
@@ -28,7 +30,7 @@ def probe(log: str) -> None:
             encode = encoder.encode_pixels
 
             def encode_pixels(pixels: Pixels) -> Features:
-                os.write(descriptor, b"".join(hashlib.sha384(picture.tobytes()).digest() for picture in pixels))
+                noted.begin([hashlib.sha384(picture.tobytes()).digest() for picture in pixels])
                 return encode(pixels)
 
             encoder.encode_pixels = encode_pixels  # type: ignore[method-assign]

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.report import Row, at_least, at_most, skipped
 from benchmarks.torture import shim
 from benchmarks.torture.aftermath import read_left
-from benchmarks.torture.counting import Encodings, counted_encoder
+from benchmarks.torture.counting import CountedEncoder, Encodings
 from benchmarks.torture.daemon import Daemon, Died
 from benchmarks.torture.load import Load
 from benchmarks.torture.mutants import VERSIONED, next_schema
@@ -109,7 +109,7 @@ def switch(
             for _ in range(_CHANGES):
                 load.change()
         log = root / f"encodings-{version}"
-        daemon.build = partial(counted_encoder, log, version)
+        daemon.build = partial(CountedEncoder, log, version)
         others = _indexes(daemon.store, version)
         if kills:
             daemon.launch()
@@ -172,7 +172,7 @@ def _mixed(store: Path, contents: Mapping[str, bytes]) -> Iterator[str]:
 def _filled(root: Path, *, saves: int = 1) -> tuple[Daemon, Load]:
     """A store that was served and closed in order."""
     load = Load(root / "pictures", 7)
-    daemon = Daemon(root, build=partial(counted_encoder, root / "encodings"))
+    daemon = Daemon(root, build=partial(CountedEncoder, root / "encodings"))
     for _ in range(_CHANGES):
         load.change()
     daemon.start()
