@@ -231,11 +231,10 @@ def migrate(root: Path, prepare: Callable[[], None], *, until_found: bool = Fals
     """End a start that migrates the catalogue at each of its changes; how many there were, and what went wrong."""
     daemon, _ = _filled(root)
     daemon.store.rename(root / "template")
-    whole = read_left(root / "template", space_of())
+    files = read_left(root / "template", space_of()).files
     counter, encodings = root / "points", Encodings(root / "encodings")
     encodings.count(0)
-    n_encoded = encodings.n
-    faults: list[str] = []
+    n_encoded, faults = encodings.n, list[str]()
     for k in range(1, 100_000):
         shutil.rmtree(daemon.store, ignore_errors=True)
         shutil.copytree(root / "template", daemon.store)
@@ -243,25 +242,31 @@ def migrate(root: Path, prepare: Callable[[], None], *, until_found: bool = Fals
         daemon.prepare = partial(_armed, prepare, counter, daemon.store, k)
         ended = _ends(daemon)
         left = read_left(daemon.store, space_of())
-        found = list(left.torn) + ["files are missing"] * (left.files != whole.files)
-        found += _wrong_backup(daemon.store, len(whole.files))
+        found = [*left.torn, *_wrong_backup(daemon.store, len(files))]
+        found += ["files are missing"] * (left.files != files)
         daemon.prepare = prepare
-        try:
-            daemon.start()
-            daemon.ask("rest")
-            with encodings.ignored(k):
-                found += daemon.check()
-            daemon.stop()
-        except (RuntimeError, Died) as e:
-            found.append(f"the next start: {e}")
-            daemon.kill()
-        found += _wrong_backup(daemon.store, len(whole.files), must_be=True)
+        found += _goes_on(daemon, encodings, k)
+        found += _wrong_backup(daemon.store, len(files), must_be=True)
         if encodings.n > n_encoded:
             found.append("pictures were encoded again")
         faults += [f"change {k}, {shim.reached(counter).what}: {what}" for what in found]
         if not ended or (until_found and faults):
             return k - 1, faults
     raise AssertionError("a migration without end")
+
+
+def _goes_on(daemon: Daemon, encodings: Encodings, k: int) -> list[str]:
+    """What is wrong with the start after one that was ended."""
+    try:
+        daemon.start()
+        daemon.ask("rest")
+        with encodings.ignored(k):
+            found = daemon.check()
+        daemon.stop()
+    except (RuntimeError, Died) as e:
+        daemon.kill()
+        return [f"the next start: {e}"]
+    return found
 
 
 def _armed(prepare: Callable[[], None], counter: Path, store: Path, k: int) -> None:
