@@ -134,7 +134,7 @@ def broken_promises(
 
 
 def litter(store: Path) -> Iterator[str]:
-    """Files in a store, closed in order, that nobody will ever look at again."""
+    """Files in a store, saved and closed in order, that nobody will ever look at again."""
     for path in store.rglob("*"):
         name = str(path.relative_to(store))
         if path.is_file() and not _BELONGS.fullmatch(name):

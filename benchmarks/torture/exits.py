@@ -142,6 +142,7 @@ def _next_one(daemon: Daemon, encodings: Encodings) -> list[str]:
         daemon.ask("rest")
         with encodings.ignored(1):
             found += daemon.check()
+        daemon.ask("save")  # which clears up after one that was cut off
         daemon.stop()
         found += litter(daemon.store)
     except (RuntimeError, TimeoutError, Died) as e:

@@ -143,6 +143,7 @@ class _Torture:
     def close_in_order(self) -> None:
         self._daemon.launch()
         self._rest()
+        self._daemon.ask("save")  # which clears up after one that was cut off
         self._daemon.stop()
         for what in litter(self._daemon.store):
             self._broken(what)

@@ -23,6 +23,7 @@ from benchmarks.torture.daemon import Daemon, Died
 from benchmarks.torture.load import Load
 from benchmarks.torture.mutants import VERSIONED, next_schema
 from benchmarks.torture.stub import DIM, feature_in, space_of
+from indexer.engine.parts import IMAGES_ON_THEIR_WAY
 from indexer.features.record import unpack
 from indexer.index.manifest import manifest_digest
 
@@ -115,16 +116,18 @@ def switch(
             daemon.launch()
             time.sleep(rng.uniform(0, _LONGEST_RUN_S))
             daemon.kill()
+        counted = encodings.setdefault(version, Encodings(log))
+        n_encoded = counted.count(2 * n)
         daemon.start()
         daemon.ask("rest")
-        n_encoded = encodings.setdefault(version, Encodings(log)).count(n)
-        with encodings[version].ignored(n):
+        n_encoded += counted.count(2 * n + 1) - counted.begun_again[2 * n]
+        with counted.ignored(2 * n + 1):
             found = daemon.check(1.0 if until_found else 10.0)
         live = {hash for hash in load.wanted().values() if hash is not None}
         known = encoded.setdefault(version, set())
         n_new = len(live - known)
-        if n_encoded > n_new or (n_encoded < n_new and not kills):
-            found.append(f"{n_encoded} encoded, where {n_new} are new to this space")
+        if n_encoded != n_new or counted.begun_again[2 * n] > IMAGES_ON_THEIR_WAY["cpu"]:
+            found.append(f"{n_encoded} encoded, where {n_new} are new here; {counted.begun_again[2 * n]} again")
         known |= live
         found += _misnamed(daemon, version, encoded)
         daemon.stop()
