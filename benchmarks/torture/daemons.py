@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,12 @@ class Server:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def end(self) -> None:
+        """Stop it in order, if it runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            self.wait_gone()
+
     def wait_gone(self, timeout_s: float = 30) -> tuple[int, float]:
         """Exit code, and how long that took in seconds; -9 and the whole time when it had to be killed."""
         assert self.process is not None
@@ -156,37 +163,54 @@ def _caught(seed: int) -> Iterator[Row]:
     yield at_least("R11m", what, redone.value or 0, "contents", 1)
 
 
+@dataclass
+class Stops:
+    """What SIGTERMs came to; `n_starting` of them fell before the server was ready."""
+
+    n: int = 0
+    n_starting: int = 0
+    slowest_s: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+
 def stopped(root: Path, seed: int, n_stops: int, fault: str = "none") -> Iterator[Row]:
-    """SIGTERM at random moments: while it starts, and under load."""
-    rng, server = random.Random(seed), Server(root, fault)
+    """SIGTERM at random moments, while it starts and under load. Ctrl-C ends this early: what was seen is told."""
+    server = Server(root, fault)
     load, encodings = Photographs(server.pictures, seed), Encodings(server.encodings)
-    began, slowest_s, faults, n_starting = time.monotonic(), 0.0, list[str](), 0
+    began, stops, rng = time.monotonic(), Stops(), random.Random(seed)
     with load.running(_CHANGES_PER_S):
         server.start().wait_locked()
-        longest_s = 2 * server.wait_ready() + 1.0
-        for n in range(n_stops):
-            if n:
-                server.start().wait_locked()
-                time.sleep(rng.uniform(0, longest_s))
-            n_starting += "ready: http" not in server.said()
-            server.signal(signal.SIGTERM)
-            code, took_s = server.wait_gone()
-            slowest_s = max(slowest_s, took_s)
-            encodings.count(n)
-            said = server.said()
-            if code != 0 or "Traceback" in said or "error" in said:
-                faults.append(f"stop {n}: exit code {code} after {took_s:.1f} s: {said[-2000:]}")
+        longest_s = 1.5 * server.wait_ready() + 1.0
+        with contextlib.suppress(KeyboardInterrupt):
+            while stops.n < n_stops:
+                if stops.n:
+                    server.start().wait_locked()
+                    time.sleep(rng.uniform(0, longest_s))
+                _stop(server, stops)
+                encodings.count(stops.n)
+    server.end()
     server.start().wait_ready()
-    server.signal(signal.SIGTERM)
-    server.wait_gone()
-    encodings.count(n_stops)
-    for fault in faults:
-        print(fault)
-    what = f"of {n_stops} SIGTERMs ({n_starting} before it was ready; {time.monotonic() - began:,.0f} s)"
-    yield at_most("R11e", f"{what} without exit code 0, or with an error told", len(faults), "", 0)
-    yield at_most("R11f", "slowest of these ends", slowest_s, "s", 10.0)
+    server.end()
+    encodings.count(stops.n + 1)
+    for told in stops.faults:
+        print(told)
+    what = f"of {stops.n} SIGTERMs ({stops.n_starting} before it was ready; {time.monotonic() - began:,.0f} s)"
+    yield at_most("R11e", f"{what} without exit code 0, or with an error told", len(stops.faults), "", 0)
+    yield at_most("R11f", "slowest of these ends", stops.slowest_s, "s", 10.0)
     redone = sum(encodings.begun_again.values())
     yield at_most("R11g", f"of {encodings.n:,} encodings not committed at such an end", redone, "contents", 0)
+
+
+def _stop(server: Server, stops: Stops) -> None:
+    was_ready = "ready: http" in server.said()
+    server.signal(signal.SIGTERM)
+    code, took_s = server.wait_gone()
+    said = server.said()
+    if code != 0 or "Traceback" in said or "error" in said:
+        stops.faults.append(f"stop {stops.n}: exit code {code} after {took_s:.1f} s: {said[-2000:]}")
+    stops.n += 1
+    stops.n_starting += not was_ready
+    stops.slowest_s = max(stops.slowest_s, took_s)
 
 
 def stopped_twice(root: Path) -> Iterator[Row]:
