@@ -10,23 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.torture.stub import SIDE_PX, StubEncoder
-from indexer.types import Features, Pixels
+from indexer.types import Pixels
 
-KEY_BYTES = SIDE_PX * SIDE_PX * 3
-_BEGUN, _DONE = b"b", b"d"
+_KEY_BYTES = SIDE_PX * SIDE_PX * 3
 
 
 class Log:
-    """Where an encoder notes what it begins and what it has done: what was noted outlives a kill."""
+    """Where an encoder notes each picture before it encodes it: what was noted outlives a kill."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def begin(self, keys: Sequence[bytes]) -> None:
-        os.write(self._descriptor, b"".join(_BEGUN + key for key in keys))
-
-    def end(self, keys: Sequence[bytes]) -> None:
-        os.write(self._descriptor, b"".join(_DONE + key for key in keys))
+    def note(self, keys: Sequence[bytes]) -> None:
+        """A key is what tells a picture from all others, in 48 bytes."""
+        os.write(self._descriptor, b"".join(keys))
 
 
 class CountedEncoder(StubEncoder):
@@ -39,17 +36,13 @@ class CountedEncoder(StubEncoder):
     """
 
     def __init__(self, log: Path, version: int = 0, image_s: float = 0.0) -> None:
-        super().__init__(version=version)
-        self._log = Log(log)
-        self._image_s = image_s
+        noted = Log(log)
 
-    def encode_pixels(self, pixels: Pixels) -> Features:
-        keys = [picture.tobytes() for picture in pixels]
-        self._log.begin(keys)
-        time.sleep(self._image_s * len(pixels))
-        features = super().encode_pixels(pixels)
-        self._log.end(keys)
-        return features
+        def before(pixels: Pixels) -> None:
+            noted.note([picture.tobytes() for picture in pixels])
+            time.sleep(image_s * len(pixels))
+
+        super().__init__(before, version)
 
 
 class Encodings:
@@ -57,36 +50,28 @@ class Encodings:
 
     Attributes:
         n: Pictures encoded, or begun to be.
-        begun_again: By the number of a child, contents that it had begun to encode and another had to begin again.
-        redone: Those among them that it had done.
-        n_twice: Contents that one child began twice.
+        redone: By the number of a child, contents that it had begun to encode and another had to encode again.
+        n_twice: Contents that one child encoded twice.
     """
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self._read_to = 0
-        self._begun: dict[bytes, int] = {}
-        self._done: dict[bytes, int] = {}
+        self._by: dict[bytes, int] = {}
         self.n = 0
-        self.begun_again: Counter[int] = Counter()
         self.redone: Counter[int] = Counter()
         self.n_twice = 0
 
     def count(self, child: int) -> int:
-        """Read what this child has added, now that it is dead or at rest; returns how many pictures it began."""
+        """Read what this child has added, now that it is dead or at rest; returns how many pictures."""
         n_before = self.n
-        for note in self._notes():
-            kind, key = note[:1], note[1:]
-            if kind == _DONE:
-                self._done[key] = child
-                continue
-            before = self._begun.get(key)
+        for key in self._keys():
+            before = self._by.get(key)
             if before == child:
                 self.n_twice += 1
             elif before is not None:
-                self.begun_again[before] += 1
-                self.redone[before] += self._done.get(key) == before
-            self._begun[key] = child
+                self.redone[before] += 1
+            self._by[key] = child
             self.n += 1
         return self.n - n_before
 
@@ -95,14 +80,14 @@ class Encodings:
         """Do not count what this child, which is at rest, encodes in the block: questions."""
         self.count(child)
         yield
-        for _ in self._notes():
+        for _ in self._keys():
             pass
 
-    def _notes(self) -> Iterator[bytes]:
+    def _keys(self) -> Iterator[bytes]:
         if not self._log.exists():
             return
         with self._log.open("rb") as log:
             log.seek(self._read_to)
-            while len(note := log.read(1 + KEY_BYTES)) == 1 + KEY_BYTES:
-                self._read_to += len(note)
-                yield note
+            while len(key := log.read(_KEY_BYTES)) == _KEY_BYTES:
+                self._read_to += _KEY_BYTES
+                yield key

@@ -197,7 +197,7 @@ def stopped(root: Path, seed: int, n_stops: int, fault: str = "none") -> Iterato
     what = f"of {stops.n} SIGTERMs ({stops.n_starting} before it was ready; {time.monotonic() - began:,.0f} s)"
     yield at_most("R11e", f"{what} without exit code 0, or with an error told", len(stops.faults), "", 0)
     yield at_most("R11f", "slowest of these ends", stops.slowest_s, "s", 10.0)
-    redone = sum(encodings.begun_again.values())
+    redone = sum(encodings.redone.values())
     yield at_most("R11g", f"of {encodings.n:,} encodings not committed at such an end", redone, "contents", 0)
 
 

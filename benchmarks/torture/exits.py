@@ -45,7 +45,7 @@ class Tally:
 
 def run(args: argparse.Namespace) -> Iterator[Row]:
     if shim.compiler() is None:
-        yield skipped("R1e", "an end at every change of the store", "no C compiler")
+        yield skipped("R1d", "an end at every change of the store", "no C compiler")
         return
     if not shim.preloaded():
         given = ["exits", "--seed", str(args.seed)] + ["--mutants"] * args.mutants
@@ -53,15 +53,15 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
         return
     with tempfile.TemporaryDirectory() as root:
         n_points = count(Path(root))
-    yield at_least("R1e", "changes of the store in one cycle", n_points, "points", _FEWEST)
+    yield at_least("R1d", "changes of the store in one cycle", n_points, "points", _FEWEST)
     if args.mutants:
         yield from caught(n_points, args.seed, args.rounds)
         return
     every = list(range(1, n_points + _BEYOND + 1))
     whole = torture(sorted(random.Random(args.seed).sample(every, args.rounds)) if args.rounds else every)
-    yield _row("R1f", "before", whole)
+    yield _row("R1e", "before", whole)
     writes = [k for k, what in whole.ended.items() if what.startswith(("write", "pwrite"))]
-    yield _row("R1g", "in the middle of", torture(writes, half=True))
+    yield _row("R1f", "in the middle of", torture(writes, half=True))
 
 
 def _row(id: str, where: str, tally: Tally) -> Row:
@@ -130,7 +130,7 @@ def _end_at(k: int, root: Path, prepare: Callable[[], None] | None, half: bool, 
     found += broken_promises(left, seq, daemon.acknowledged, pictures.held, pictures.contents, space_of())
     daemon.prepare = prepare
     found += _next_one(daemon, encodings)
-    tally.most_redone = max(tally.most_redone, encodings.begun_again[0])
+    tally.most_redone = max(tally.most_redone, encodings.redone[0])
     tally.faults += [f"point {k}, {shim.reached(counter).what}: {what}" for what in found]
 
 

@@ -30,7 +30,7 @@ def probe(log: str) -> None:
             encode = encoder.encode_pixels
 
             def encode_pixels(pixels: Pixels) -> Features:
-                noted.begin([hashlib.sha384(picture.tobytes()).digest() for picture in pixels])
+                noted.note([hashlib.sha384(picture.tobytes()).digest() for picture in pixels])
                 return encode(pixels)
 
             encoder.encode_pixels = encode_pixels  # type: ignore[method-assign]

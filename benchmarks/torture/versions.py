@@ -120,14 +120,14 @@ def switch(
         n_encoded = counted.count(2 * n)
         daemon.start()
         daemon.ask("rest")
-        n_encoded += counted.count(2 * n + 1) - counted.begun_again[2 * n]
+        n_encoded += counted.count(2 * n + 1) - counted.redone[2 * n]
         with counted.ignored(2 * n + 1):
             found = daemon.check(1.0 if until_found else 10.0)
         live = {hash for hash in load.wanted().values() if hash is not None}
         known = encoded.setdefault(version, set())
         n_new = len(live - known)
-        if n_encoded != n_new or counted.begun_again[2 * n] > IMAGES_ON_THEIR_WAY["cpu"]:
-            found.append(f"{n_encoded} encoded, where {n_new} are new here; {counted.begun_again[2 * n]} again")
+        if n_encoded != n_new or counted.redone[2 * n] > IMAGES_ON_THEIR_WAY["cpu"]:
+            found.append(f"{n_encoded} encoded, where {n_new} are new here; {counted.redone[2 * n]} again")
         known |= live
         found += _misnamed(daemon, version, encoded)
         daemon.stop()
