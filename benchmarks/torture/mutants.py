@@ -133,7 +133,7 @@ def snapshot_believed() -> None:
 def no_scans() -> None:
     """What changed while nobody watched is not looked for."""
     quickened()
-    Rescans._want = lambda self, folder, reason: None  # type: ignore[method-assign]
+    Rescans._want = lambda self, folder, reason: None  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def features_not_asked() -> None:
