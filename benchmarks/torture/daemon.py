@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["benchmarks.torture.daemon", "indexer.index.cpu", "indexer.features.disk"])
 
 
+class Died(Exception):
+    """The child ended while it was waited for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     """One catalogue transaction that returned: path -> content hash, both hex, or None for gone and refused."""
@@ -45,6 +50,8 @@ class Daemon:
         prepare: Called first in every child: where a torture plants its faults. Must be picklable.
         build: Makes the encoder in the child. Must be picklable.
         acks: Every acknowledgement heard so far, over all children.
+        acknowledged: What they come to: path -> content hash, both hex, or None for gone and refused.
+        process: The child of now, or the last one.
     """
 
     root: Path
@@ -52,9 +59,11 @@ class Daemon:
     prepare: Callable[[], None] | None = None
     build: Callable[[], Encoder] = StubEncoder
     acks: list[Ack] = field(default_factory=list)
+    acknowledged: dict[str, str | None] = field(default_factory=dict)
     process: Any = None
 
     def __post_init__(self) -> None:
+        self._heard = threading.Condition()
         self.pictures.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -84,6 +93,7 @@ class Daemon:
 
     def launch(self) -> None:
         """Start a child and do not wait for it."""
+        self._ready = False
         self._pipe, theirs = _context.Pipe()
         heard, said = _context.Pipe(duplex=False)
         self.process = _context.Process(
@@ -96,25 +106,66 @@ class Daemon:
         self._listener.start()
 
     def wait_ready(self, timeout_s: float = 60) -> None:
-        if not self._pipe.poll(timeout_s):
+        """Return when the child answers; again is no error."""
+        if not self.is_ready(timeout_s):
             raise TimeoutError(f"the daemon was not ready after {timeout_s} s")
-        error = self._pipe.recv()
-        if error:
-            raise RuntimeError(error)
+
+    def is_ready(self, within_s: float) -> bool:
+        """Whether the child answers, or comes to that in time; raises what its start raised, as text."""
+        if not self._ready and self._pipe.poll(within_s):
+            error = self._receive()
+            if error:
+                raise RuntimeError(error)
+            self._ready = True
+        return self._ready
 
     def ask(self, name: str, timeout_s: float = 120) -> Any:
-        """The child's answer to one of `QUESTIONS`."""
-        self._pipe.send(name)
+        """The child's answer to one of `QUESTIONS`, to `check` or to `stop`."""
+        self.tell(name)
         if not self._pipe.poll(timeout_s):
             raise TimeoutError(f"no answer to {name!r} in {timeout_s} s")
-        answer, error = self._pipe.recv()
+        answer, error = self._receive()
         if error:
             raise RuntimeError(error)
         return answer
 
+    def tell(self, name: str) -> None:
+        """Put a question and do not wait for the answer."""
+        try:
+            self._pipe.send(name)
+        except OSError as e:
+            raise Died(name) from e
+
+    def wait_acknowledged(self, wanted: Mapping[str, str | None], timeout_s: float = 30) -> None:
+        """Return when the acknowledgements come to at least this."""
+
+        def heard() -> bool:
+            return all(self.acknowledged.get(path) == hash for path, hash in wanted.items())
+
+        deadline_s = time.monotonic() + timeout_s
+        with self._heard:
+            while not heard():
+                if not self._listener.is_alive():
+                    raise Died("its acknowledgements were waited for")
+                if time.monotonic() > deadline_s:
+                    missing = [path for path, hash in wanted.items() if self.acknowledged.get(path) != hash]
+                    raise TimeoutError(f"not acknowledged after {timeout_s} s: {missing}")
+                self._heard.wait(0.05)
+
+    def check(self, within_s: float = 10.0) -> list[str]:
+        """In what the child differs from its folders, `within_s` after they came to rest; empty when all is well."""
+        deadline_s = time.monotonic() + within_s
+        while True:
+            self.ask("rest")
+            different: list[str] = self.ask("check")
+            if not different or time.monotonic() > deadline_s:
+                return different
+            time.sleep(0.05)  # an event may still have been on its way
+
     def kill(self) -> None:
         """kill -9, and everything acknowledged before it is in `acks` on return."""
-        os.kill(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have ended by itself
+            os.kill(self.process.pid, signal.SIGKILL)
         self._gone()
 
     def stop(self) -> None:
@@ -128,6 +179,12 @@ class Daemon:
         code: int = self.process.exitcode
         return code
 
+    def _receive(self) -> Any:
+        try:
+            return self._pipe.recv()
+        except (EOFError, OSError) as e:
+            raise Died("its answer was waited for") from e
+
     def _gone(self) -> None:
         self.process.join()
         self._listener.join()
@@ -137,15 +194,23 @@ class Daemon:
         with suppress(EOFError, OSError, ValueError), heard:
             while True:
                 seq, paths = json.loads(heard.recv_bytes())
-                self.acks.append(Ack(seq, paths))
+                with self._heard:
+                    self.acks.append(Ack(seq, paths))
+                    self.acknowledged |= paths
+                    self._heard.notify_all()
 
 
 def _rest(engine: RunningEngine) -> bool:
     return engine.wait_idle(60.0)
 
 
+def _save(engine: RunningEngine) -> None:
+    engine._keeper.save_anew()  # noqa: SLF001  it saves by the clock, and a torture has no time to wait
+
+
 QUESTIONS: Mapping[str, Callable[[RunningEngine], Any]] = {
     "rest": _rest,
+    "save": _save,
     "stats": lambda engine: engine.stats(),
 }
 

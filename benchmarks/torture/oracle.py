@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.torture.stub import feature_of, is_good
+from benchmarks.torture.stub import feature_in, is_good
 from indexer.engine import RunningEngine
 from indexer.ports import CatalogueReading
-from indexer.types import ContentHash, FilePath, ImageQuery, content_hash
+from indexer.types import ContentHash, EmbeddingSpace, FilePath, ImageQuery, content_hash
 from indexer.watch.accept import Exclude
 
 _SHOWN = 5
@@ -23,7 +23,7 @@ _ASKED_AS_A_USER = 20
 class Truth:
     """What the watched folders hold now: for each file its content, for each good content its feature."""
 
-    def __init__(self, folders: Sequence[FilePath], exclude: Exclude | None = None, version: int = 0) -> None:
+    def __init__(self, folders: Sequence[FilePath], exclude: Exclude | None, space: EmbeddingSpace) -> None:
         self.good: dict[FilePath, ContentHash] = {}
         self.bad: set[FilePath] = set()
         self.features: dict[ContentHash, np.ndarray] = {}
@@ -31,15 +31,15 @@ class Truth:
         for folder in folders:
             for path in regular_files(folder):
                 if exclude is None or not exclude.excludes(path):
-                    self._add(path, Path(os.fsdecode(path)).read_bytes(), version)
+                    self._add(path, Path(os.fsdecode(path)).read_bytes(), space)
 
-    def _add(self, path: FilePath, data: bytes, version: int) -> None:
+    def _add(self, path: FilePath, data: bytes, space: EmbeddingSpace) -> None:
         if not is_good(data):
             self.bad.add(path)
             return
         hash = self.good[path] = content_hash(data)
         if hash not in self.features:
-            self.features[hash] = feature_of(data, version)
+            self.features[hash] = feature_in(data, space)
             if len(self.examples) < _ASKED_AS_A_USER:
                 self.examples[hash] = data
 
@@ -47,7 +47,7 @@ class Truth:
 def differences(engine: RunningEngine, folders: Sequence[Path], exclude: Sequence[str] = ()) -> list[str]:
     """Everything in which an engine at rest is not what its folders demand; empty when all is well."""
     roots = [FilePath(os.fsencode(folder)) for folder in folders]
-    truth = Truth(roots, Exclude(exclude, roots))
+    truth = Truth(roots, Exclude(exclude, roots), engine.space)
     found = list(_in_the_catalogue(engine.parts.catalogue, truth))
     found += _in_the_features(engine, truth)
     found += _in_the_index(engine, truth)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class StubEncoder:
 
     def encode_pixels(self, pixels: Pixels) -> Features:
         self._before(pixels)
-        return np.stack([_feature(picture, self.space.weights) for picture in pixels])
+        return np.stack([_feature(picture, self.space) for picture in pixels])
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         return np.stack([_unit(text.encode(), JOINT_DIM) for text in texts])
@@ -81,9 +82,16 @@ class StubEncoder:
 
 
 def space_of(version: int = 0) -> EmbeddingSpace:
-    """The embedding space of the stub's features."""
-    preprocess = Preprocess(SIDE_PX, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return EmbeddingSpace("stub", f"random-{version}", "fp32", DIM, preprocess)
+    """The embedding space of the stub's features.
+
+    Version 1 is another precision class of version 0, and 2 another preprocessing; any other has weights of its own.
+    """
+    space = EmbeddingSpace("stub", "random-0", "fp32", DIM, Preprocess(SIDE_PX, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+    if version == 1:
+        return replace(space, precision="bf16")
+    if version == 2:
+        return replace(space, preprocess=replace(space.preprocess, mode="scaled"))
+    return replace(space, weights=f"random-{version}")
 
 
 def open_stub(config: Config, data: DataDir, stack: ExitStack, build: Callable[[], Encoder] = StubEncoder) -> Model:
@@ -101,7 +109,12 @@ def pixels_of(data: bytes) -> Pixels:
 
 def feature_of(data: bytes, version: int = 0) -> NDArray[np.float16]:
     """The feature (64,) float16 of a file, unit length."""
-    return _feature(pixels_of(data), space_of(version).weights)
+    return feature_in(data, space_of(version))
+
+
+def feature_in(data: bytes, space: EmbeddingSpace) -> NDArray[np.float16]:
+    """The feature (64,) float16 that a file has in one of the stub's spaces."""
+    return _feature(pixels_of(data), space)
 
 
 def is_good(data: bytes) -> bool:
@@ -109,8 +122,9 @@ def is_good(data: bytes) -> bool:
     return bool(data) and not data.startswith(BAD)
 
 
-def _feature(pixels: Pixels, salt: str) -> NDArray[np.float16]:
-    return _unit(salt.encode() + pixels.tobytes(), DIM).astype(np.float16)
+def _feature(pixels: Pixels, space: EmbeddingSpace) -> NDArray[np.float16]:
+    salt = f"{space.weights} {space.precision} {space.preprocess.mode}".encode()
+    return _unit(salt + pixels.tobytes(), DIM).astype(np.float16)
 
 
 def _unit(data: bytes, dim: int) -> NDArray[np.float32]:

@@ -56,6 +56,10 @@ def _facts_stored(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
         said = ", ".join(f"{n:,} {flaw}" for flaw, n in stats.verify.found.items()) or "all was well"
         mended = "" if not stats.verify.found else ", all mended" if stats.verify.ok else ", not all mended"
         yield "verified", f"{stats.verify.started_at}: {said}{mended}"
+    for space in stats.spaces:
+        if not space["active"]:
+            size = f"{space['bytes'] / 1e6:,.1f} MB"
+            yield "also kept", f"{space['model']}, {space['precision']}, fingerprint {space['fingerprint']}, {size}"
 
 
 def _facts_live(stats: StatsAnswer) -> Iterator[tuple[str, str]]:

@@ -15,10 +15,11 @@ logger = logging.getLogger(__name__)
 # A snapshot only spares the next start some reading, so it may take at most a twentieth of the time.
 SNAPSHOT_S = 60.0
 SNAPSHOT_SHARE = 20
+LOOK_S = 1.0
 
 
 class Keeper:
-    """One thread that looks once a second.
+    """One thread that looks every `LOOK_S`.
 
     Args:
         index, snapshots: What is saved, and where.
@@ -82,7 +83,7 @@ class Keeper:
         logger.info("saved generation %d, %d rows, in %.2f s", self.generation, len(self._index), took_s)
 
     def _run(self) -> None:
-        while not self._closed.wait(1.0):
+        while not self._closed.wait(LOOK_S):
             if time.monotonic() >= self._next_save:
                 try:
                     self.save()

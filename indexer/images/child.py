@@ -17,6 +17,7 @@ import os
 import resource
 import signal
 import socket
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from indexer.errors import ImageRefused
@@ -50,12 +51,14 @@ def main(control_fd: int, setup_text: str) -> None:
         handler: Handler = module.ImageDecoder(setup.preprocess, setup.limits)
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     except Exception as e:  # noqa: BLE001 - whatever it was, the service must hear of it
-        _say(control, {"error": f"{type(e).__name__}: {e}"})
+        with suppress(BrokenPipeError):
+            _say(control, {"error": f"{type(e).__name__}: {e}"})
         return
     # What is there now is shared by all children: keep the collector from touching, and so copying, its pages.
     gc.collect()
     gc.freeze()
-    _say(control, {"ready": True})
+    with suppress(BrokenPipeError):  # the service ended meanwhile; so does the nursery, at its first look
+        _say(control, {"ready": True})
     _Nursery(control, handler, setup).run()
     # Taking torch down in good order takes a second, and somebody waits.
     os._exit(0)

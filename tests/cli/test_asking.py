@@ -237,6 +237,13 @@ def test_status_tells_counts_and_notices(run: Run, asked: FakeEngine) -> None:
     assert outcome.err == "note: All is well.\n"
 
 
+def test_status_names_the_indexes_of_other_spaces_too(run: Run, asked: FakeEngine) -> None:
+    lines = run("status").out.splitlines()
+    assert [line for line in lines if line.startswith("also kept")] == [
+        "also kept\tolder, bf16, fingerprint 0000000000000000, 2.5 MB"
+    ]
+
+
 def test_a_servers_status_tells_its_pace_as_well(run: Run, asked: FakeEngine) -> None:
     told = facts(run("status").out)
     if "server at" in told["answered by"]:

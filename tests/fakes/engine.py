@@ -153,7 +153,11 @@ class FakeEngine:
             errors_by_reason={"corrupt": len(self.refused_files)}, pending=2, oldest_pending_s=0.5, encoded_total=11,
             cache_hits_total=3, removed_total=1, generation=7, index_bytes=80, images_per_s=0.0, limited_by="idle",
             progress=(_progress(True),), watching={"/pictures": "events"}, notices=("All is well.",),
-            spaces=({"fingerprint": SPACE.fingerprint, "active": True},), verify=self.report,
+            spaces=(
+                {"fingerprint": SPACE.fingerprint, "model": "fake", "precision": "fp32", "active": True, "bytes": 80},
+                {"fingerprint": "0" * 16, "model": "older", "precision": "bf16", "active": False, "bytes": 2_500_000},
+            ),
+            verify=self.report,
         )  # fmt: skip
 
     def gpu_memory(self) -> GpuMemory:

@@ -386,3 +386,25 @@ def test_no_child_outlives_a_killed_parent_or_runs_its_main(tmp_path: Path) -> N
         for pid in pids:
             wait_gone(pid)
         assert parent.stdout.read() == ""
+
+
+SHORT_LIFE = """
+import os
+from indexer.images.limits import Limits
+from indexer.images.pool import DecodePool
+from indexer.types import Preprocess
+
+pool = DecodePool(Preprocess(8, (0, 0, 0), (1, 1, 1)), Limits(10**6, 10**6), n_workers=1, handler="tests.images.poison")
+assert pool._nursery._process.poll() is None
+os._exit(0)
+"""
+
+
+def test_children_of_a_parent_that_died_before_they_were_ready_end_without_a_word(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SHORT_LIFE)
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    ended = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=environment, timeout=WAIT_S, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
