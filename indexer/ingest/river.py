@@ -175,9 +175,11 @@ class River:
                 self._finish(Gone(path))
             return
         known = record.hash if record is not None and record.stamp == stamp else None
-        if record is not None and record.stamp == stamp and (record.reason is not None or self._is_searchable(known)):
-            self._done(path)
-            return
+        if record is not None and record.stamp == stamp:
+            refused = record.reason is not None and not record.reason.transient
+            if refused or self._is_searchable(known):
+                self._done(path)
+                return
         known = known or self._catalogue.hash_by_stamp(stamp)  # the same file under an old name
         if known is None or not self._attach(path, stamp, known):
             self._read(path, stamp)
