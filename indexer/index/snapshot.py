@@ -57,7 +57,7 @@ class SnapshotFolder:
 
     def save(self, index: VectorIndex) -> int:
         with self._busy, _as_store_errors(self._folder):
-            os.makedirs(self._folder, exist_ok=True)
+            self._make_folder()
             self._sweep()
             generation = max((number for number, *_ in self._files()), default=0) + 1
             try:
@@ -132,8 +132,14 @@ class SnapshotFolder:
         self._sync_folder()
         return result
 
-    def _sync_folder(self) -> None:
-        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+    def _make_folder(self) -> None:
+        """A new folder's own name must last as long as what is in it."""
+        if not os.path.isdir(self._folder) or not self._generations():
+            os.makedirs(self._folder, exist_ok=True)
+            self._sync_folder(os.path.dirname(self._folder))
+
+    def _sync_folder(self, folder: str | None = None) -> None:
+        handle = os.open(folder or self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
         finally:
