@@ -27,7 +27,7 @@ from indexer.engine.parts import (
 from indexer.engine.running import RunningEngine
 from indexer.engine.spaces import SpaceRecord, all_records, read_projection, spaces_kept
 from indexer.engine.verifying import META, report_of
-from indexer.errors import StoreError
+from indexer.errors import StoreCorrupt, StoreError
 from indexer.features.disk import DiskFeatureCache, FeatureReader
 from indexer.geometry import Geometry
 from indexer.restore import forget_unwatched, restore
@@ -151,10 +151,14 @@ def rebuild_offline(
     data = DataDir(config.store_dir)
     known = record_of(config, data)
     if known is not None and not reencode:
-        progress = _restore_all(config, data, *known, on_progress)
-        if not progress.summary["missing"]:
-            return progress
-        logger.info("%d images have no feature and must be encoded", progress.summary["missing"])
+        try:
+            progress = _restore_all(config, data, *known, on_progress)
+        except StoreCorrupt as e:
+            logger.warning("the model is needed: %s", e)
+        else:
+            if not progress.summary["missing"]:
+                return progress
+            logger.info("%d images have no feature and must be encoded", progress.summary["missing"])
     return _rebuild_with_model(config, reencode, on_progress)
 
 
