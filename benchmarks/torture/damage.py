@@ -1,0 +1,393 @@
+"""Damage: a store whose files rot, are cut, exchanged or lost answers nothing wrong, starts, and heals by itself."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.report import Row, at_least, at_most, emit
+from benchmarks.torture.daemon import Daemon
+from benchmarks.torture.disks import memory
+from benchmarks.torture.oracle import Truth, differences
+from benchmarks.torture.stub import BAD, feature_of, open_stub, pixels_of, space_of
+from indexer.config import Config
+from indexer.engine import RunningEngine, open_engine, rebuild_offline
+from indexer.engine.spaces import read_record
+from indexer.features.record import pack
+from indexer.types import ContentHash, FilePath, ImageInfo, ImageQuery, StoredFeature, content_hash
+
+N_MUTANTS = 10_000
+N_FILES = 150
+_CHUNK = 50
+_ASKED = 3
+
+
+# ---------------------------------------------------------------- stores to damage
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Two stores of the same folder, made of other files at other times, each as it lies closed and while it runs.
+
+    Attributes:
+        root: Holds the folder.
+        copies: `mine`, `running` (with logs), `other`: folders that are stores.
+        states: What the folder held, one time after another: path -> content hash. The last one is what it holds now.
+        contents: All contents by hash.
+    """
+
+    root: Path
+    copies: Mapping[str, Path]
+    states: tuple[Mapping[FilePath, ContentHash], ...]
+    contents: Mapping[ContentHash, bytes]
+
+    def records(self) -> dict[ContentHash, bytes]:
+        """What the feature cache holds of each content that is there now."""
+        fingerprint = bytes.fromhex(space_of().fingerprint)
+        return {hash: _record(fingerprint, hash, self.contents[hash]) for hash in set(self.states[-1].values())}
+
+
+def make_stores(root: Path, seed: int, n_files: int = N_FILES) -> Stores:
+    """Make the folder and its stores."""
+    rng = random.Random(seed)
+    daemon = Daemon(root)
+    states = []
+    contents: dict[ContentHash, bytes] = {}
+    copies = {name: root / name for name in ("mine", "running", "other")}
+    for finished in ("other", "mine"):
+        with open_engine(daemon.config, model=open_stub) as engine:
+            for _ in range(3):  # generations that differ
+                _fill(daemon.pictures, rng, n_files, contents)
+                engine.rescan()
+                if not engine.wait_idle(60):
+                    raise TimeoutError("the store was not made in time")
+                engine._keeper.save_anew()  # noqa: SLF001 # no door asks for it
+                states.append(Truth([FilePath(os.fsencode(daemon.pictures))]).good)
+            if finished == "mine":
+                shutil.copytree(daemon.store, copies["running"])
+        shutil.move(daemon.store, copies[finished])
+    return Stores(root, copies, tuple(states), contents)
+
+
+def _fill(folder: Path, rng: random.Random, n_files: int, contents: dict[ContentHash, bytes]) -> None:
+    """Change a third of the files; some become equal to others, some bad."""
+    known = list(contents.values())
+    for n in range(n_files):
+        path = folder / f"{n % 3}" / f"{n:03d}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        if path.exists() and rng.random() < 0.67:
+            continue
+        data = rng.randbytes(rng.randrange(20, 200))
+        if known and rng.random() < 0.1:
+            data = rng.choice(known)
+        elif rng.random() < 0.05:
+            data = BAD + data
+        path.write_bytes(data)
+        if not data.startswith(BAD):
+            contents[content_hash(data)] = data
+
+
+def _record(fingerprint: bytes, hash: ContentHash, data: bytes) -> bytes:
+    height, width, _ = pixels_of(data).shape
+    return pack(fingerprint, hash, StoredFeature(feature_of(data), ImageInfo("STUB", width, height, len(data))))
+
+
+# ---------------------------------------------------------------- damage
+
+
+def _flip_one(data: bytearray, rng: random.Random) -> None:
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+
+
+def _flip_some(data: bytearray, rng: random.Random) -> None:
+    for _ in range(int(2 ** rng.uniform(1, 7))):
+        _flip_one(data, rng)
+
+
+def _zero_page(data: bytearray, rng: random.Random) -> None:
+    n_bytes = rng.choice([512, 4096])
+    start = rng.randrange(len(data)) // n_bytes * n_bytes
+    end = min(len(data), start + n_bytes)
+    data[start:end] = bytes(end - start)
+
+
+def _noise_page(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data)) // 512 * 512
+    end = min(len(data), start + rng.choice([512, 4096]))
+    data[start:end] = rng.randbytes(end - start)
+
+
+def _exchange_pages(data: bytearray, rng: random.Random) -> None:
+    n_bytes = rng.choice([512, 4096])
+    a, b = (rng.randrange(max(1, len(data) // n_bytes)) * n_bytes for _ in range(2))
+    data[a : a + n_bytes], data[b : b + n_bytes] = data[b : b + n_bytes], data[a : a + n_bytes]
+
+
+def _cut(data: bytearray, rng: random.Random) -> None:
+    del data[rng.choice([0, rng.randrange(len(data)), rng.randrange(len(data)) // 4096 * 4096]) :]
+
+
+def _lengthen(data: bytearray, rng: random.Random) -> None:
+    data += rng.choice([rng.randbytes, bytes])(int(2 ** rng.uniform(0, 14)))
+
+
+BYTES: tuple[Callable[[bytearray, random.Random], None], ...] = (
+    _flip_one,
+    _flip_some,
+    _zero_page,
+    _noise_page,
+    _exchange_pages,
+    _cut,
+    _lengthen,
+)
+
+
+def _remove(path: Path, others: Sequence[Path], rng: random.Random) -> None:
+    path.unlink()
+
+
+def _swap_generations(path: Path, others: Sequence[Path], rng: random.Random) -> None:
+    """Exchange the newest two of this kind; a file that has no other generation is cut off at its middle."""
+    like = sorted(path.parent.glob(f"gen-*{path.suffix}"))
+    if path not in like or len(like) < 2:
+        os.truncate(path, path.stat().st_size // 2)
+        return
+    a, b = like[-2].read_bytes(), like[-1].read_bytes()
+    like[-2].write_bytes(b)
+    like[-1].write_bytes(a)
+
+
+def _swap_stores(path: Path, others: Sequence[Path], rng: random.Random) -> None:
+    """The other store's file of this name stands here, sometimes with those beside it."""
+    beside = [other for other in others if other.name.startswith(path.name.split("-")[0])]
+    for other in beside if rng.random() < 0.5 else [o for o in others if o.name == path.name]:
+        shutil.copyfile(other, path.with_name(other.name))
+
+
+FILES: tuple[Callable[[Path, Sequence[Path], random.Random], None], ...] = (_remove, _swap_generations, _swap_stores)
+
+
+def damage(store: Path, other: Path, rng: random.Random) -> str:
+    """Hurt one file of a store; what was done to which."""
+    files = sorted(path for path in store.rglob("*") if path.is_file() and path.name != "lock" and path.stat().st_size)
+    # Every kind of file as often: there is one catalogue but a handful of snapshots.
+    kinds = [list(group) for _, group in groupby(files, key=lambda path: (path.parent, path.suffix))]
+    path = rng.choice(rng.choice(kinds))
+    where = path.relative_to(store)
+    number = rng.randrange(len(BYTES) + len(FILES))
+    if number < len(BYTES):
+        data = bytearray(path.read_bytes())
+        BYTES[number](data, rng)
+        path.write_bytes(data)
+        return f"{BYTES[number].__name__.strip('_')} {where}"
+    exchange = FILES[number - len(BYTES)]
+    exchange(path, sorted((other / where.parent).iterdir()), rng)
+    return f"{exchange.__name__.strip('_')} {where}"
+
+
+# ---------------------------------------------------------------- healing
+
+
+@dataclass
+class Verdict:
+    """What became of one damaged store.
+
+    Attributes:
+        wrong: Answers that were wrong, before or after it came to rest.
+        error: Why it did not start; empty if it did.
+        left: What was still missing after two starts.
+        n_encoded_again: Contents that were encoded though their feature was unhurt.
+        deleted: A database that is no longer there under any name.
+    """
+
+    case: str
+    wrong: list[str] = field(default_factory=list)
+    error: str = ""
+    left: list[str] = field(default_factory=list)
+    n_encoded_again: int = 0
+    deleted: str = ""
+    s: float = 0.0
+
+
+def try_one(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
+    """Damage a copy of a store, open it, ask, let it heal, ask again."""
+    began = time.perf_counter()
+    rng = random.Random(f"{seed}/{number}")
+    store = work / "data"
+    shutil.rmtree(store, ignore_errors=True)
+    base = rng.choice(["mine", "running"])
+    shutil.copytree(stores.copies[base], store)
+    verdict = Verdict(f"{number}: {base}: {damage(store, stores.copies['other'], rng)}")
+    kept = b"".join(path.read_bytes() for path in (store / "features").iterdir())
+    n_hurt = sum(record not in kept for record in stores.records().values())
+    databases = {path: path.stat().st_ino for path in store.rglob("*.db")}
+    config = Daemon(stores.root, {"store.dir": str(store)}).config
+    for _ in range(2):
+        try:
+            _rebuild_if_projection(verdict, store, config)
+            with open_engine(config, model=open_stub) as engine:
+                verdict.wrong += wrong_answers(engine, stores, rng, stores.states)
+                engine.wait_idle(30)
+                verdict.n_encoded_again += engine.parts.embedder.n_encoded - _ASKED  # a question is encoded too
+                verdict.wrong += wrong_answers(engine, stores, rng, stores.states[-1:])
+                verdict.left = differences(engine, config.folders)
+        except Exception as e:  # whatever it is, a damaged store must start
+            verdict.error = f"{type(e).__name__}: {e}"
+            break
+        if not verdict.left:
+            break
+    verdict.n_encoded_again = max(0, verdict.n_encoded_again - n_hurt)
+    for path, inode in databases.items():
+        if inode not in {there.stat().st_ino for there in path.parent.iterdir()}:
+            verdict.deleted = path.name
+    verdict.s = time.perf_counter() - began
+    return verdict
+
+
+def _rebuild_if_projection(verdict: Verdict, store: Path, config: Config) -> None:
+    """What stands beside an index is used without the model only: by a rebuild."""
+    if "projection.npy" in verdict.case and all(read_record(folder) for folder in (store / "index").iterdir()):
+        rebuild_offline(config, reencode=False)
+
+
+def wrong_answers(
+    engine: RunningEngine, stores: Stores, rng: random.Random, states: Sequence[Mapping[FilePath, ContentHash]]
+) -> list[str]:
+    """What is answered but not so. Nothing is missed here: a store that heals may not know everything yet.
+
+    Args:
+        engine: What answers.
+        stores: The truth.
+        rng: Chooses what is asked.
+        states: What each path may hold: before the folder is read, what another store remembers is not known to be old.
+    """
+    held: defaultdict[ContentHash, set[FilePath]] = defaultdict(set)
+    for state in states:
+        for path, hash in state.items():
+            held[hash].add(path)
+    catalogue, index = engine.parts.catalogue, engine.parts.index
+    records = catalogue.images(index.ids().tolist())
+    wrong = [f"{r.paths} do not hold {r.hash.hex()[:8]}" for r in records.values() if not set(r.paths) <= held[r.hash]]
+    known = [record for record in records.values() if record.hash in stores.contents]
+    if known:
+        ids = np.array([record.vector_id for record in known])
+        features = np.stack([feature_of(stores.contents[record.hash]) for record in known])
+        rows, norms = engine.parts.geometry.rows(features)
+        there, there_norms = index.rows(ids), index.norms(ids)
+        differ = (there != rows).any(axis=1) | ~np.isclose(there_norms, norms, rtol=1e-5)
+        differ &= ~(np.isnan(there).all(axis=1) | np.isnan(there_norms))  # removed since the question for its id
+        wrong += [f"the row of {known[i].hash.hex()[:8]} is another's" for i in np.flatnonzero(differ)[:3]]
+    for hash in rng.sample(sorted(stores.contents), _ASKED):
+        wrong += _wrong_hits(engine, stores.contents, hash, held)
+    return wrong
+
+
+def _wrong_hits(
+    engine: RunningEngine,
+    contents: Mapping[ContentHash, bytes],
+    asked: ContentHash,
+    held: Mapping[ContentHash, set[FilePath]],
+) -> Iterator[str]:
+    query = feature_of(contents[asked]).astype(np.float32)
+    for hit in engine.search(ImageQuery(contents[asked]), limit=5).hits:
+        hash = ContentHash(bytes.fromhex(hit.id))
+        if hash not in contents or not set(hit.paths) <= held.get(hash, set()):
+            yield f"{hit.paths} are said to hold {hit.id[:8]}"
+        elif abs(hit.score - float(query @ feature_of(contents[hash]).astype(np.float32))) > 1e-3:
+            yield f"{hit.id[:8]} has the score {hit.score:.3f}"
+
+
+# ---------------------------------------------------------------- figures
+
+
+def torture(n: int, seed: int, n_processes: int = 2, n_files: int = N_FILES) -> Iterator[Verdict]:
+    """Try `n` mutants; one that ends its process is a verdict too."""
+    with tempfile.TemporaryDirectory(prefix="damage-", dir=memory()) as name:
+        stores = make_stores(Path(name), seed, n_files)
+        waiting = [range(start, min(n, start + _CHUNK)) for start in range(0, n, _CHUNK)]
+        if n_processes == 0:
+            for numbers in waiting:
+                yield from _try_some(stores, numbers, seed)
+            return
+        context = multiprocessing.get_context("forkserver")
+        while waiting:
+            with ProcessPoolExecutor(n_processes, context, logging.disable, (logging.CRITICAL,)) as pool:
+                tried = [(numbers, pool.submit(_try_some, stores, numbers, seed)) for numbers in waiting]
+                waiting = []
+                for numbers, future in tried:
+                    yield from _verdicts(future, numbers, waiting)
+
+
+def _verdicts(future: Future[list[Verdict]], numbers: range, waiting: list[range]) -> Iterator[Verdict]:
+    """Of a chunk in which a process ended, each case is tried again alone."""
+    try:
+        yield from future.result()
+    except BrokenProcessPool:
+        if len(numbers) == 1:
+            yield Verdict(f"{numbers[0]}", error="it ended the process")
+        else:
+            waiting += [range(number, number + 1) for number in numbers]
+
+
+def _try_some(stores: Stores, numbers: range, seed: int) -> list[Verdict]:
+    with tempfile.TemporaryDirectory(prefix="work-", dir=stores.root) as work:
+        return [try_one(stores, Path(work), number, seed) for number in numbers]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=N_MUTANTS, help="damaged stores (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def run(args: argparse.Namespace) -> Iterator[Row]:
+    began = time.perf_counter()
+    verdicts = list(torture(args.rounds, args.seed))
+    minutes = (time.perf_counter() - began) / 60
+    yield from rows(verdicts, f"{len(verdicts):,} damaged stores, seed {args.seed}, {minutes:.0f} min")
+
+
+def rows(verdicts: Sequence[Verdict], what: str) -> Iterator[Row]:
+    """The figures of some verdicts."""
+    wrong = [f"{v.case}: {v.wrong[0]}" for v in verdicts if v.wrong]
+    failed = [f"{v.case}: {v.error}" for v in verdicts if v.error]
+    gone = [f"{v.case}: {v.deleted}" for v in verdicts if v.deleted]
+    sick = [v for v in verdicts if v.error or v.left or v.n_encoded_again]
+    told = [f"{v.case}: {v.error or v.left or f'{v.n_encoded_again} encoded again'}" for v in sick]
+    healed = 100 * (1 - len(sick) / max(1, len(verdicts)))
+    deeds = Counter(v.case.split()[2] for v in verdicts if len(v.case.split()) > 2)
+    yield at_most("R3a", f"{what}: wrong answers{_some(wrong)}", len(wrong), "", 0)
+    yield at_most("R3b", f"the same: crashes, and stores that do not start{_some(failed)}", len(failed), "", 0)
+    yield at_least("R3c", f"the same: healed, no unhurt file encoded again{_some(told)}", healed, "%", 99)
+    yield at_most("R3d", f"the same: databases deleted{_some(gone)}", len(gone), "", 0)
+    yield Row("R3e", f"what was done: {dict(deeds)}", len(deeds), "kinds")
+
+
+def _some(cases: Sequence[str]) -> str:
+    return f" ({'; '.join(cases[:3])})" if cases else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args(arguments)
+    emit(run(options), options.json)
+
+
+if __name__ == "__main__":
+    main()
