@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
 
+from indexer.catalogue.rows import SELECT_CONTENT, SELECT_FILE
 from indexer.catalogue.schema import Schema, establish
 from indexer.catalogue.seals import read_meta, write_meta
 from indexer.errors import StoreCorrupt
@@ -79,6 +80,8 @@ def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
 
 
 def _check(con: sqlite3.Connection, path: Path) -> None:
+    for query in (SELECT_CONTENT, SELECT_FILE):
+        con.execute(f"{query} LIMIT 0")  # a column whose name is damaged is no damage to SQLite's own check
     suspect = read_meta(con, SUSPECT) is not None
     small = path.stat().st_size <= _SMALL_BYTES
     budget_s = float("inf") if suspect else _BUDGET_S[small or read_meta(con, CLEAN) != b"1"]
