@@ -73,6 +73,10 @@ class Inflow:
             f"{display_path(folder)}: {why}; if they are gone for good: indexer rescan --confirm-gone"
             for folder, why in self.rescans.held.items()
         ]
-        trouble = self.committer.trouble
-        paused = [f"ingest is paused: {trouble}"] if trouble else []
+        paused = [f"ingest is paused: {self.trouble}"] if self.trouble else []
         return (*self.mended(), *held, *paused)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing comes in now, where the store, the files or the folders cannot be had."""
+        return self.committer.trouble or self.river.trouble or self.rescans.trouble

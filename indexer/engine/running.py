@@ -156,8 +156,8 @@ class RunningEngine:
         lost = self.parts.embedder.trouble
         checks = {"encoder": f"fail: {lost}" if lost else "ok"}
         if self._inflow:
-            paused = self._inflow.committer.trouble
-            checks["store"] = f"warn: ingest is paused: {paused}" if paused else "ok"
+            trouble = self._inflow.trouble
+            checks["store"] = f"warn: ingest is paused: {trouble}" if trouble else "ok"
             wrong = [state for state in self._inflow.watcher.state().values() if state not in ("events", "polling")]
             checks["watch"] = f"warn: {wrong[0]}" if wrong else "ok"
         return Readiness(not (self._closed or lost), checks)

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.errors import ImageRefused, StoreError, StoreFull
+from indexer.errors import CapacityError, ImageRefused, StoreError, StoreFull
 from indexer.geometry import Geometry
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
@@ -47,6 +47,7 @@ class Bench:
             self.index,
             self.committer,
             self.budget,
+            retry_s=retry_s,
         )
 
     def start(self) -> Bench:
@@ -317,6 +318,40 @@ def test_a_full_disk_pauses_and_loses_nothing() -> None:
     bench.check()
     assert bench.committer.trouble is None
     assert bench.embedder.n_encoded == 1
+    bench.close()
+
+
+@pytest.mark.parametrize("where", ["read", "catalogue", "cache"])
+def test_what_is_not_the_files_fault_pauses_reading_and_loses_nothing(where: str) -> None:
+    bench = Bench()
+    tries = threading.Semaphore(0)
+    healthy = threading.Event()
+
+    def failing(really: Callable[..., object]) -> Callable[..., object]:
+        def maybe(*arguments: object) -> object:
+            if not healthy.is_set():
+                tries.release()
+                raise CapacityError("Too many open files") if where == "read" else StoreFull("cannot be opened")
+            return really(*arguments)
+
+        return maybe
+
+    if where == "read":
+        bench.files.before_read = failing(lambda path: None)
+    elif where == "catalogue":
+        bench.catalogue.file = failing(bench.catalogue.file)
+    else:
+        bench.cache.get_many = failing(bench.cache.get_many)
+    bench.start()
+    for n in range(5):
+        bench.settle.add(bench.files.write(b"/w/%d.png" % n, b"%d" % (n // 2)))
+    assert all(tries.acquire(timeout=10) for _ in range(20))
+    assert bench.river.trouble
+    healthy.set()
+    assert bench.settle.wait_empty()
+    bench.check()
+    assert bench.river.trouble is None
+    assert bench.catalogue.counts().refused == {}
     bench.close()
 
 
