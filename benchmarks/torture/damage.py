@@ -14,9 +14,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from benchmarks.report import Row, at_least, at_most, emit
 from benchmarks.torture.daemon import Daemon
 from benchmarks.torture.disks import memory
 from benchmarks.torture.oracle import Truth, differences
-from benchmarks.torture.stub import BAD, feature_of, open_stub, pixels_of, space_of
+from benchmarks.torture.stub import BAD, SIDE_PX, feature_of, open_stub, space_of
 from indexer.config import Config
 from indexer.engine import RunningEngine, open_engine, rebuild_offline
 from indexer.engine.spaces import read_record
@@ -56,10 +58,19 @@ class Stores:
     states: tuple[Mapping[FilePath, ContentHash], ...]
     contents: Mapping[ContentHash, bytes]
 
+    def info(self, hash: ContentHash) -> ImageInfo | None:
+        """What is true of a content."""
+        data = self.contents.get(hash)
+        return None if data is None else ImageInfo("STUB", SIDE_PX, SIDE_PX, len(data))
+
     def records(self) -> dict[ContentHash, bytes]:
         """What the feature cache holds of each content that is there now."""
         fingerprint = bytes.fromhex(space_of().fingerprint)
-        return {hash: _record(fingerprint, hash, self.contents[hash]) for hash in set(self.states[-1].values())}
+        return {
+            hash: pack(fingerprint, hash, StoredFeature(feature_of(self.contents[hash]), info))
+            for hash in set(self.states[-1].values())
+            if (info := self.info(hash))
+        }
 
 
 def make_stores(root: Path, seed: int, n_files: int = N_FILES) -> Stores:
@@ -102,11 +113,6 @@ def _fill(folder: Path, rng: random.Random, n_files: int, contents: dict[Content
             contents[content_hash(data)] = data
 
 
-def _record(fingerprint: bytes, hash: ContentHash, data: bytes) -> bytes:
-    height, width, _ = pixels_of(data).shape
-    return pack(fingerprint, hash, StoredFeature(feature_of(data), ImageInfo("STUB", width, height, len(data))))
-
-
 # ---------------------------------------------------------------- damage
 
 
@@ -143,7 +149,8 @@ def _cut(data: bytearray, rng: random.Random) -> None:
 
 
 def _lengthen(data: bytearray, rng: random.Random) -> None:
-    data += rng.choice([rng.randbytes, bytes])(int(2 ** rng.uniform(0, 14)))
+    n_bytes = int(2 ** rng.uniform(0, 14))
+    data += rng.randbytes(n_bytes) if rng.random() < 0.5 else bytes(n_bytes)
 
 
 BYTES: tuple[Callable[[bytearray, random.Random], None], ...] = (
@@ -225,7 +232,19 @@ class Verdict:
 
 
 def try_one(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
-    """Damage a copy of a store, open it, ask, let it heal, ask again."""
+    """Damage a copy of a store, open it, ask, let it heal, ask again.
+
+    Every other store is opened as if it were large: then SQLite's full check is left out, and the rows' own checksums
+    stand alone.
+    """
+    with ExitStack() as stack:
+        if number % 2:
+            for module in ("catalogue.opening", "features.rawdisk"):
+                stack.enter_context(patch(f"indexer.{module}._SMALL_BYTES", 0))
+        return _try(stores, work, number, seed)
+
+
+def _try(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
     began = time.perf_counter()
     rng = random.Random(f"{seed}/{number}")
     store = work / "data"
@@ -283,6 +302,7 @@ def wrong_answers(
     catalogue, index = engine.parts.catalogue, engine.parts.index
     records = catalogue.images(index.ids().tolist())
     wrong = [f"{r.paths} do not hold {r.hash.hex()[:8]}" for r in records.values() if not set(r.paths) <= held[r.hash]]
+    wrong += [f"{r.hash.hex()[:8]} is no {r.info}" for r in records.values() if r.info != stores.info(r.hash)]
     known = [record for record in records.values() if record.hash in stores.contents]
     if known:
         ids = np.array([record.vector_id for record in known])
@@ -349,16 +369,37 @@ def _try_some(stores: Stores, numbers: range, seed: int) -> list[Verdict]:
         return [try_one(stores, Path(work), number, seed) for number in numbers]
 
 
+UNCHECKED = {
+    "seals in the catalogue": ("indexer.catalogue.seals.crc32", lambda *data: 0),
+    "checksums of features": ("indexer.features.record.crc32", lambda *data: 0),
+    "digests of a snapshot": ("indexer.index.snapshot.chunk_digest", lambda *parts: ""),
+}
+"""Mutants of the product in which nobody looks at one kind of checksum."""
+
+
+def n_until_caught(mutant: str, n: int, seed: int, n_files: int = N_FILES) -> int:
+    """How many damaged stores it takes until one shows that there are no such checksums; 0 if `n` do not."""
+    with patch(*UNCHECKED[mutant]):
+        for i, verdict in enumerate(torture(n, seed, 0, n_files)):
+            if verdict.wrong or verdict.left or verdict.error:
+                return i + 1
+    return 0
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=N_MUTANTS, help="damaged stores (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, help=f"damaged stores (default: {N_MUTANTS:,})")
     parser.add_argument("--seed", type=int, default=1)
 
 
 def run(args: argparse.Namespace) -> Iterator[Row]:
     began = time.perf_counter()
-    verdicts = list(torture(args.rounds, args.seed))
+    verdicts = list(torture(args.rounds or N_MUTANTS, args.seed))
     minutes = (time.perf_counter() - began) / 60
     yield from rows(verdicts, f"{len(verdicts):,} damaged stores, seed {args.seed}, {minutes:.0f} min")
+    logging.disable(logging.CRITICAL)
+    for mutant in UNCHECKED:
+        n_tried = n_until_caught(mutant, 1_000, args.seed)
+        yield at_least("R3f", f"mutant without {mutant}: caught by store number {n_tried}", int(n_tried > 0), "", 1)
 
 
 def rows(verdicts: Sequence[Verdict], what: str) -> Iterator[Row]:

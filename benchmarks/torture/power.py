@@ -243,7 +243,7 @@ MUTANTS: Mapping[str, Mutant] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=N_CUTS, help="power cuts (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, help=f"power cuts (default: {N_CUTS:,})")
     parser.add_argument("--seed", type=int, default=1)
 
 
@@ -265,7 +265,7 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def _rows(id: str, what: str, make: Callable[[Path], Disk], args: argparse.Namespace) -> Iterator[Row]:
-    cuts = torture(make, args.rounds, args.seed)
+    cuts = torture(make, args.rounds or N_CUTS, args.seed)
     told = f"; {'; '.join(cuts.all[:3])}" if cuts.all else ""
     whole = f"{cuts.n} power cuts ({what}), {cuts.n_acknowledged:,} paths acknowledged, seed {args.seed}"
     yield at_most(id, f"{whole}: acknowledged but lost{told}", len(cuts.lost), "", 0)
