@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +29,8 @@ from benchmarks.torture.oracle import Truth, differences
 from benchmarks.torture.stub import BAD, SIDE_PX, feature_of, open_stub, space_of
 from indexer.config import Config
 from indexer.engine import RunningEngine, open_engine, rebuild_offline
-from indexer.engine.spaces import read_record
+from indexer.engine.spaces import read_projection
+from indexer.errors import StoreCorrupt
 from indexer.features.record import pack
 from indexer.types import ContentHash, FilePath, ImageInfo, ImageQuery, StoredFeature, content_hash
 
@@ -262,7 +263,7 @@ def _try(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
             with open_engine(config, model=open_stub) as engine:
                 verdict.wrong += wrong_answers(engine, stores, rng, stores.states)
                 engine.wait_idle(30)
-                verdict.n_encoded_again += engine.parts.embedder.n_encoded - _ASKED  # a question is encoded too
+                verdict.n_encoded_again += engine.parts.embedder.n_encoded
                 verdict.wrong += wrong_answers(engine, stores, rng, stores.states[-1:])
                 verdict.left = differences(engine, config.folders)
         except Exception as e:  # whatever it is, a damaged store must start
@@ -279,9 +280,13 @@ def _try(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
 
 
 def _rebuild_if_projection(verdict: Verdict, store: Path, config: Config) -> None:
-    """What stands beside an index is used without the model only: by a rebuild."""
-    if "projection.npy" in verdict.case and all(read_record(folder) for folder in (store / "index").iterdir()):
-        rebuild_offline(config, reencode=False)
+    """What stands beside an index is used without the model only: by a rebuild, if it is believed."""
+    if "projection.npy" not in verdict.case:
+        return
+    for folder in (store / "index").iterdir():
+        with suppress(StoreCorrupt):
+            read_projection(folder)
+            rebuild_offline(config, reencode=False)
 
 
 def wrong_answers(

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,7 @@ def _feature(pixels: Pixels, salt: str) -> NDArray[np.float16]:
     return _unit(salt.encode() + pixels.tobytes(), DIM).astype(np.float16)
 
 
+@lru_cache(1 << 16)
 def _unit(data: bytes, dim: int) -> NDArray[np.float32]:
     """A unit vector (dim,) float32 whose directions are spread evenly, from nothing but SHAKE-128 of `data`."""
     raw = np.frombuffer(hashlib.shake_128(data).digest(4 * dim), "<u4").reshape(2, -1).astype(np.float64)
