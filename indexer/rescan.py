@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 
-from indexer.errors import SHORTAGE, StoreCorrupt, StoreError
+from indexer.errors import SHORTAGE, CapacityError, StoreCorrupt, StoreError
 from indexer.ports import CatalogueReading, Scanner, Settle
 from indexer.types import MOVED_AWAY, FilePath, display_path
 
@@ -134,7 +134,7 @@ class Rescans:
         failure = ""
         try:
             self._scan(folder, reason, confirmed)
-        except (OSError, StoreError) as e:
+        except (OSError, StoreError, CapacityError) as e:
             why = e.strerror if isinstance(e, OSError) else e
             if e.errno in SHORTAGE if isinstance(e, OSError) else not isinstance(e, StoreCorrupt):
                 failure = f"{display_path(folder)} cannot be scanned: {why}"

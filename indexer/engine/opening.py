@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_m
         StoreError: The store cannot be opened.
         ModelError: The model cannot be had or does not fit.
     """
-    with ExitStack() as stack:
+    with _as_store_error(config), ExitStack() as stack:
         data = DataDir(config.store_dir)
         stack.enter_context(data.lock())
         catalogue = SqliteCatalogue.open(data.catalogue)
@@ -67,6 +67,15 @@ def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_m
         parts = open_parts(config, data, opened, catalogue, cache, stack)
         inflow = open_inflow(config, parts, catalogue, cache, watching=watch)
         return RunningEngine(parts, inflow, data.publish, stack.pop_all().close).start()
+
+
+@contextmanager
+def _as_store_error(config: Config) -> Iterator[None]:
+    """What the system refuses while the parts are opened, descriptors above all, is no riddle for people."""
+    try:
+        yield
+    except OSError as e:
+        raise StoreError(f"{config.store_dir} cannot be opened: {e.strerror or e} ({e.filename})") from e
 
 
 def open_reader(config: Config) -> RunningEngine:
