@@ -18,14 +18,14 @@ def without_the_log() -> Iterator[None]:
 
 
 def test_damage_is_never_served_and_heals_by_itself() -> None:
-    verdicts = list(torture(24, seed=5, n_processes=0, n_files=60))
+    verdicts = list(torture(24, seed=11, n_processes=0, n_files=40))
     assert [v for v in verdicts if v.wrong or v.error or v.left or v.n_encoded_again or v.deleted] == []
     assert len(verdicts) == 24
 
 
 def test_a_snapshot_without_digests_is_caught() -> None:
     assert "digests of a snapshot" in UNCHECKED
-    assert n_until_caught("digests of a snapshot", 60, seed=3, n_files=60)
+    assert n_until_caught("digests of a snapshot", 8, seed=11, n_files=40)
 
 
 def test_the_figures_tell_each_kind_of_failure() -> None:
