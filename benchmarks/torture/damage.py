@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import multiprocessing
-import os
 import random
 import shutil
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,191 +22,20 @@ import numpy as np
 
 from benchmarks.report import Row, at_least, at_most, emit
 from benchmarks.torture.daemon import Daemon
+from benchmarks.torture.deeds import damage
 from benchmarks.torture.disks import memory
-from benchmarks.torture.oracle import Truth, differences
-from benchmarks.torture.stub import BAD, SIDE_PX, feature_of, open_stub, space_of
+from benchmarks.torture.oracle import differences
+from benchmarks.torture.stores import N_FILES, Stores, make_stores
+from benchmarks.torture.stub import feature_of, open_stub
 from indexer.config import Config
 from indexer.engine import RunningEngine, open_engine, rebuild_offline
 from indexer.engine.spaces import read_projection
 from indexer.errors import StoreCorrupt
-from indexer.features.record import pack
-from indexer.types import ContentHash, FilePath, ImageInfo, ImageQuery, StoredFeature, content_hash
+from indexer.types import ContentHash, FilePath, ImageQuery
 
 N_MUTANTS = 10_000
-N_FILES = 150
 _CHUNK = 50
 _ASKED = 3
-
-
-# ---------------------------------------------------------------- stores to damage
-
-
-@dataclass(frozen=True)
-class Stores:
-    """Two stores of the same folder, made of other files at other times, each as it lies closed and while it runs.
-
-    Attributes:
-        root: Holds the folder.
-        copies: `mine`, `running` (with logs), `other`: folders that are stores.
-        states: What the folder held, one time after another: path -> content hash. The last one is what it holds now.
-        contents: All contents by hash.
-    """
-
-    root: Path
-    copies: Mapping[str, Path]
-    states: tuple[Mapping[FilePath, ContentHash], ...]
-    contents: Mapping[ContentHash, bytes]
-
-    def info(self, hash: ContentHash) -> ImageInfo | None:
-        """What is true of a content."""
-        data = self.contents.get(hash)
-        return None if data is None else ImageInfo("STUB", SIDE_PX, SIDE_PX, len(data))
-
-    def records(self) -> dict[ContentHash, bytes]:
-        """What the feature cache holds of each content that is there now."""
-        fingerprint = bytes.fromhex(space_of().fingerprint)
-        return {
-            hash: pack(fingerprint, hash, StoredFeature(feature_of(self.contents[hash]), info))
-            for hash in set(self.states[-1].values())
-            if (info := self.info(hash))
-        }
-
-
-def make_stores(root: Path, seed: int, n_files: int = N_FILES) -> Stores:
-    """Make the folder and its stores."""
-    rng = random.Random(seed)
-    daemon = Daemon(root)
-    states = []
-    contents: dict[ContentHash, bytes] = {}
-    copies = {name: root / name for name in ("mine", "running", "other")}
-    for finished in ("other", "mine"):
-        with open_engine(daemon.config, model=open_stub) as engine:
-            for _ in range(3):  # generations that differ
-                _fill(daemon.pictures, rng, n_files, contents)
-                engine.rescan()
-                if not engine.wait_idle(60):
-                    raise TimeoutError("the store was not made in time")
-                engine._keeper.save_anew()  # noqa: SLF001 # no door asks for it
-                states.append(Truth([FilePath(os.fsencode(daemon.pictures))]).good)
-            if finished == "mine":
-                shutil.copytree(daemon.store, copies["running"])
-        shutil.move(daemon.store, copies[finished])
-    return Stores(root, copies, tuple(states), contents)
-
-
-def _fill(folder: Path, rng: random.Random, n_files: int, contents: dict[ContentHash, bytes]) -> None:
-    """Change a third of the files; some become equal to others, some bad."""
-    known = list(contents.values())
-    for n in range(n_files):
-        path = folder / f"{n % 3}" / f"{n:03d}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        if path.exists() and rng.random() < 0.67:
-            continue
-        data = rng.randbytes(rng.randrange(20, 200))
-        if known and rng.random() < 0.1:
-            data = rng.choice(known)
-        elif rng.random() < 0.05:
-            data = BAD + data
-        path.write_bytes(data)
-        if not data.startswith(BAD):
-            contents[content_hash(data)] = data
-
-
-# ---------------------------------------------------------------- damage
-
-
-def _flip_one(data: bytearray, rng: random.Random) -> None:
-    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-
-
-def _flip_some(data: bytearray, rng: random.Random) -> None:
-    for _ in range(int(2 ** rng.uniform(1, 7))):
-        _flip_one(data, rng)
-
-
-def _zero_page(data: bytearray, rng: random.Random) -> None:
-    n_bytes = rng.choice([512, 4096])
-    start = rng.randrange(len(data)) // n_bytes * n_bytes
-    end = min(len(data), start + n_bytes)
-    data[start:end] = bytes(end - start)
-
-
-def _noise_page(data: bytearray, rng: random.Random) -> None:
-    start = rng.randrange(len(data)) // 512 * 512
-    end = min(len(data), start + rng.choice([512, 4096]))
-    data[start:end] = rng.randbytes(end - start)
-
-
-def _exchange_pages(data: bytearray, rng: random.Random) -> None:
-    n_bytes = rng.choice([512, 4096])
-    a, b = (rng.randrange(max(1, len(data) // n_bytes)) * n_bytes for _ in range(2))
-    data[a : a + n_bytes], data[b : b + n_bytes] = data[b : b + n_bytes], data[a : a + n_bytes]
-
-
-def _cut(data: bytearray, rng: random.Random) -> None:
-    del data[rng.choice([0, rng.randrange(len(data)), rng.randrange(len(data)) // 4096 * 4096]) :]
-
-
-def _lengthen(data: bytearray, rng: random.Random) -> None:
-    n_bytes = int(2 ** rng.uniform(0, 14))
-    data += rng.randbytes(n_bytes) if rng.random() < 0.5 else bytes(n_bytes)
-
-
-BYTES: tuple[Callable[[bytearray, random.Random], None], ...] = (
-    _flip_one,
-    _flip_some,
-    _zero_page,
-    _noise_page,
-    _exchange_pages,
-    _cut,
-    _lengthen,
-)
-
-
-def _remove(path: Path, others: Sequence[Path], rng: random.Random) -> None:
-    path.unlink()
-
-
-def _swap_generations(path: Path, others: Sequence[Path], rng: random.Random) -> None:
-    """Exchange the newest two of this kind; a file that has no other generation is cut off at its middle."""
-    like = sorted(path.parent.glob(f"gen-*{path.suffix}"))
-    if path not in like or len(like) < 2:
-        os.truncate(path, path.stat().st_size // 2)
-        return
-    a, b = like[-2].read_bytes(), like[-1].read_bytes()
-    like[-2].write_bytes(b)
-    like[-1].write_bytes(a)
-
-
-def _swap_stores(path: Path, others: Sequence[Path], rng: random.Random) -> None:
-    """The other store's file of this name stands here, sometimes with those beside it."""
-    beside = [other for other in others if other.name.startswith(path.name.split("-")[0])]
-    for other in beside if rng.random() < 0.5 else [o for o in others if o.name == path.name]:
-        shutil.copyfile(other, path.with_name(other.name))
-
-
-FILES: tuple[Callable[[Path, Sequence[Path], random.Random], None], ...] = (_remove, _swap_generations, _swap_stores)
-
-
-def damage(store: Path, other: Path, rng: random.Random) -> str:
-    """Hurt one file of a store; what was done to which."""
-    files = sorted(path for path in store.rglob("*") if path.is_file() and path.name != "lock" and path.stat().st_size)
-    # Every kind of file as often: there is one catalogue but a handful of snapshots.
-    kinds = [list(group) for _, group in groupby(files, key=lambda path: (path.parent, path.suffix))]
-    path = rng.choice(rng.choice(kinds))
-    where = path.relative_to(store)
-    number = rng.randrange(len(BYTES) + len(FILES))
-    if number < len(BYTES):
-        data = bytearray(path.read_bytes())
-        BYTES[number](data, rng)
-        path.write_bytes(data)
-        return f"{BYTES[number].__name__.strip('_')} {where}"
-    exchange = FILES[number - len(BYTES)]
-    exchange(path, sorted((other / where.parent).iterdir()), rng)
-    return f"{exchange.__name__.strip('_')} {where}"
-
-
-# ---------------------------------------------------------------- healing
 
 
 @dataclass

@@ -12,7 +12,6 @@ import logging
 import multiprocessing
 import os
 import random
-import resource
 import subprocess
 import tempfile
 import time
@@ -29,6 +28,7 @@ from benchmarks.torture.daemon import Daemon
 from benchmarks.torture.disks import memory
 from benchmarks.torture.oracle import differences
 from benchmarks.torture.shelf import Shelf
+from benchmarks.torture.shortages import barred, full, without_descriptors
 from benchmarks.torture.stub import open_stub
 from indexer.engine import open_engine
 from indexer.errors import IndexerError
@@ -139,60 +139,7 @@ class Bench:
                 point.wrong.append(f"a search failed: {type(e).__name__}: {e}")
 
 
-# ---------------------------------------------------------------- shortages
-
-
-@contextlib.contextmanager
-def full(disk: Path, n_free_bytes: int) -> Iterator[None]:
-    """A file takes all room but this."""
-    filler = disk / "filler"
-    state = os.statvfs(disk)
-    n_bytes = state.f_bavail * state.f_bsize - n_free_bytes
-    with filler.open("wb") as file, contextlib.suppress(OSError):
-        os.posix_fallocate(file.fileno(), 0, max(1, n_bytes))
-    try:
-        yield
-    finally:
-        filler.unlink()
-
-
-@contextlib.contextmanager
-def barred(code: int, calls: Sequence[vfs.Call], n_let: int, among: str = "") -> Iterator[None]:
-    """After `n_let` of these calls, on files whose path has `among`, every further one fails with SQLite's `code`."""
-    left = n_let
-
-    def before(call: vfs.Call, path: str) -> int | None:
-        nonlocal left
-        if call not in calls or among not in path:
-            return None
-        left -= 1
-        return code if left < 0 else None
-
-    vfs.watch(before)
-    try:
-        yield
-    finally:
-        vfs.watch(None)
-
-
-@contextlib.contextmanager
-def without_descriptors(n_spare: int) -> Iterator[None]:
-    """This process may open `n_spare` more files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
-    taken = []
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        for _ in range(min(n_spare, len(taken))):
-            os.close(taken.pop())
-        yield
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
+# ---------------------------------------------------------------- points
 
 BARS: tuple[tuple[str, int, tuple[vfs.Call, ...]], ...] = (
     ("no room (SQLITE_FULL)", vfs.FULL, ("write",)),
@@ -286,20 +233,20 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
     n_others = max(20, n_points // 5)
     if can_mount():
         points = _all_full_points(n_points, args.seed)
-        yield from rows("R7a", f"{n_points} points of free space, tmpfs, seed {args.seed}", points)
+        yield from rows(("R7a", "R7b"), f"{n_points} points of free space, tmpfs, seed {args.seed}", points)
         with tempfile.TemporaryDirectory(dir=memory()) as folder:
             said = starts_on_read_only(Path(folder))
-        yield at_least("R7d", f"a start on a read-only file system is refused: {said}", int(bool(said)), "", 1)
+        yield at_least("R7g", f"a start on a read-only file system is refused: {said}", int(bool(said)), "", 1)
     else:
         yield skipped("R7a", "points of free space", "needs root", "", "<= 0")
-    for id, what, make in (
-        ("R7b", "errors of SQLite's writes and syncs", barred_points),
-        ("R7c", "shortages of descriptors", descriptor_points),
+    for ids, what, make in (
+        (("R7c", "R7d"), "errors of SQLite's writes and syncs", barred_points),
+        (("R7e", "R7f"), "shortages of descriptors", descriptor_points),
     ):
         with tempfile.TemporaryDirectory(prefix="space-", dir=memory()) as folder:
-            yield from rows(id, f"{n_others} {what}", list(make(Path(folder), n_others, args.seed)))
+            yield from rows(ids, f"{n_others} {what}", list(make(Path(folder), n_others, args.seed)))
     yield at_least(
-        "R7e", "mutants caught: a committer that drops what it cannot store", int(_dropping_is_caught()), "", 1
+        "R7h", "mutants caught: a committer that drops what it cannot store", int(_dropping_is_caught()), "", 1
     )
 
 
@@ -335,15 +282,15 @@ def dropping() -> Iterator[None]:
         yield
 
 
-def rows(id: str, what: str, points: Sequence[Point]) -> Iterator[Row]:
+def rows(ids: tuple[str, str], what: str, points: Sequence[Point]) -> Iterator[Row]:
     """The figures of some shortages."""
     wrong = [f"{point.what}: {point.wrong[0]}" for point in points if point.wrong]
     n_paused = sum(point.paused for point in points)
     told = f" ({'; '.join(wrong[:3])})" if wrong else ""
     whole = f"{what}: silent, search failed, lost or different after{told}"
-    yield at_most(id, whole, len(wrong), "points", 0)
+    yield at_most(ids[0], whole, len(wrong), "points", 0)
     slowest_s = max((point.resumed_s for point in points), default=0.0)
-    yield at_most(id, f"the same, {n_paused} paused: slowest to rest after the end of it", slowest_s, "s", 10)
+    yield at_most(ids[1], f"the same, {n_paused} paused: slowest to rest after the end of it", slowest_s, "s", 10)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
