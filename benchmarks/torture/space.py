@@ -100,6 +100,7 @@ class Bench:
             if started:
                 point.paused = not self._rests_or_says_so(point)
                 self._search(point)
+                self._save(point)
         since = time.monotonic()
         if not started:
             self._engine = open_engine(self._config, model=open_stub)
@@ -107,6 +108,7 @@ class Bench:
             point.wrong.append("it does not come to rest")
         point.resumed_s = time.monotonic() - since
         point.wrong += differences(self._engine, self._config.folders)
+        point.wrong += [f"a generation is damaged: {path.name}" for path in self._config.store_dir.rglob("*.bad")]
         if any("paused" in notice for notice in self._engine.stats().notices):
             point.wrong.append("it still says that it is paused")
         return point
@@ -130,6 +132,12 @@ class Bench:
                 return False
         point.wrong.append("it neither comes to rest nor says why")
         return False
+
+    def _save(self, point: Point) -> None:
+        try:
+            self._engine._keeper.save_anew()  # noqa: SLF001 # it does so once a minute
+        except Exception as e:  # a snapshot is no reason to fail
+            point.wrong.append(f"a snapshot failed: {type(e).__name__}: {e}")
 
     def _search(self, point: Point) -> None:
         for data in self._rng.sample(sorted(self._shelf.contents.values()), 3):
