@@ -104,9 +104,9 @@ class RunningEngine:
             if self._inflow:
                 self._inflow.start()
                 self._keeper.start()
+                self._refilling.start()
             if self._verifying and self._inflow and self._inflow.watching:
                 self._verifying.keep_time()
-                self._refilling.start()
         except BaseException:
             self.close()
             raise
