@@ -93,6 +93,8 @@ def _try(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
                 verdict.n_encoded_again += engine.parts.embedder.n_encoded
                 verdict.wrong += wrong_answers(engine, stores, rng, stores.states[-1:])
                 verdict.left = differences(engine, config.folders)
+        except StoreCorrupt as e:  # told, not answered wrongly; the next start mends it
+            verdict.left = [f"{e}"]
         except Exception as e:  # whatever it is, a damaged store must start
             verdict.error = f"{type(e).__name__}: {e}"
             break

@@ -53,7 +53,16 @@ def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_m
         StoreError: The store cannot be opened.
         ModelError: The model cannot be had or does not fit.
     """
-    with _as_store_error(config), ExitStack() as stack:
+    with _as_store_error(config):
+        try:
+            return _open_engine(config, watch, model)
+        except StoreCorrupt as e:
+            logger.warning("%s; the store is opened again to mend it", e)  # the damage met is noted in the catalogue
+            return _open_engine(config, watch, model)
+
+
+def _open_engine(config: Config, watch: bool, model: OpenModel) -> RunningEngine:
+    with ExitStack() as stack:
         data = DataDir(config.store_dir)
         stack.enter_context(data.lock())
         catalogue = SqliteCatalogue.open(data.catalogue)
