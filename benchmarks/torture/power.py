@@ -83,7 +83,7 @@ def _one_cut(daemon: Daemon, disk: Disk, shelf: Shelf, rng: random.Random, cuts:
     shelf.disturb(rng.randrange(1, 30))
     promised = 0
     if rng.random() < 0.3:
-        promised = daemon.ask("save")
+        promised = daemon.ask("generation")
         shelf.disturb(rng.randrange(0, 10))
     time.sleep(rng.uniform(0, 0.25))
     acks = list(daemon.acks)
@@ -152,7 +152,7 @@ def _prepare(prepare_disk: Callable[[], None], mutant: str) -> None:
 
     keeper.SNAPSHOT_S = keeper.SNAPSHOT_SHARE = 0  # as often as it looks
     questions: Any = daemon_module.QUESTIONS
-    questions["save"] = _save
+    questions["generation"] = _save
     if mutant:
         MUTANTS[mutant].plant()
     prepare_disk()

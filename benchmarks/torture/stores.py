@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.torture.daemon import Daemon
-from benchmarks.torture.oracle import Truth
-from benchmarks.torture.stub import BAD, SIDE_PX, feature_of, open_stub, space_of
+from benchmarks.torture.oracle import regular_files
+from benchmarks.torture.stub import BAD, SIDE_PX, feature_of, is_good, open_stub, space_of
 from indexer.engine import open_engine
 from indexer.features.record import pack
 from indexer.types import ContentHash, FilePath, ImageInfo, StoredFeature, content_hash
@@ -65,11 +65,17 @@ def make_stores(root: Path, seed: int, n_files: int = N_FILES) -> Stores:
                 if not engine.wait_idle(60):
                     raise TimeoutError("the store was not made in time")
                 engine._keeper.save_anew()  # noqa: SLF001 # no door asks for it
-                states.append(Truth([FilePath(os.fsencode(daemon.pictures))]).good)
+                states.append(_held(daemon.pictures))
             if finished == "mine":
                 shutil.copytree(daemon.store, copies["running"])
         shutil.move(daemon.store, copies[finished])
     return Stores(root, copies, tuple(states), contents)
+
+
+def _held(folder: Path) -> dict[FilePath, ContentHash]:
+    """What the good files of a folder hold."""
+    data = {path: Path(os.fsdecode(path)).read_bytes() for path in regular_files(FilePath(os.fsencode(folder)))}
+    return {path: content_hash(content) for path, content in data.items() if is_good(content)}
 
 
 def _fill(folder: Path, rng: random.Random, n_files: int, contents: dict[ContentHash, bytes]) -> None:
