@@ -59,7 +59,7 @@ class Verdict:
     s: float = 0.0
 
 
-def try_one(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
+def try_one(stores: Stores, work: Path, number: int, seed: int, among: str = "") -> Verdict:
     """Damage a copy of a store, open it, ask, let it heal, ask again.
 
     Every other store is opened as if it were large: then SQLite's full check is left out, and the rows' own checksums
@@ -69,17 +69,17 @@ def try_one(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
         if number % 2:
             for module in ("catalogue.opening", "features.rawdisk"):
                 stack.enter_context(patch(f"indexer.{module}._SMALL_BYTES", 0))
-        return _try(stores, work, number, seed)
+        return _try(stores, work, number, seed, among)
 
 
-def _try(stores: Stores, work: Path, number: int, seed: int) -> Verdict:
+def _try(stores: Stores, work: Path, number: int, seed: int, among: str) -> Verdict:
     began = time.perf_counter()
     rng = random.Random(f"{seed}/{number}")
     store = work / "data"
     shutil.rmtree(store, ignore_errors=True)
     base = rng.choice(["mine", "running"])
     shutil.copytree(stores.copies[base], store)
-    verdict = Verdict(f"{number}: {base}: {damage(store, stores.copies['other'], rng)}")
+    verdict = Verdict(f"{number}: {base}: {damage(store, stores.copies['other'], rng, among)}")
     kept = b"".join(path.read_bytes() for path in (store / "features").iterdir())
     n_hurt = sum(record not in kept for record in stores.records().values())
     databases = {path: path.stat().st_ino for path in store.rglob("*.db")}
@@ -169,19 +169,19 @@ def _wrong_hits(
 # ---------------------------------------------------------------- figures
 
 
-def torture(n: int, seed: int, n_processes: int = 2, n_files: int = N_FILES) -> Iterator[Verdict]:
-    """Try `n` mutants; one that ends its process is a verdict too."""
+def torture(n: int, seed: int, n_processes: int = 2, n_files: int = N_FILES, among: str = "") -> Iterator[Verdict]:
+    """Damage `n` stores in files whose path has `among`; one that ends its process has a verdict too."""
     with tempfile.TemporaryDirectory(prefix="damage-", dir=memory()) as name:
         stores = make_stores(Path(name), seed, n_files)
         waiting = [range(start, min(n, start + _CHUNK)) for start in range(0, n, _CHUNK)]
         if n_processes == 0:
             for numbers in waiting:
-                yield from _try_some(stores, numbers, seed)
+                yield from _try_some(stores, numbers, seed, among)
             return
         context = multiprocessing.get_context("forkserver")
         while waiting:
             with ProcessPoolExecutor(n_processes, context, logging.disable, (logging.CRITICAL,)) as pool:
-                tried = [(numbers, pool.submit(_try_some, stores, numbers, seed)) for numbers in waiting]
+                tried = [(numbers, pool.submit(_try_some, stores, numbers, seed, among)) for numbers in waiting]
                 waiting = []
                 for numbers, future in tried:
                     yield from _verdicts(future, numbers, waiting)
@@ -198,23 +198,24 @@ def _verdicts(future: Future[list[Verdict]], numbers: range, waiting: list[range
             waiting += [range(number, number + 1) for number in numbers]
 
 
-def _try_some(stores: Stores, numbers: range, seed: int) -> list[Verdict]:
+def _try_some(stores: Stores, numbers: range, seed: int, among: str) -> list[Verdict]:
     with tempfile.TemporaryDirectory(prefix="work-", dir=stores.root) as work:
-        return [try_one(stores, Path(work), number, seed) for number in numbers]
+        return [try_one(stores, Path(work), number, seed, among) for number in numbers]
 
 
 UNCHECKED = {
-    "seals in the catalogue": ("indexer.catalogue.seals.crc32", lambda *data: 0),
-    "checksums of features": ("indexer.features.record.crc32", lambda *data: 0),
-    "digests of a snapshot": ("indexer.index.snapshot.chunk_digest", lambda *parts: ""),
+    "seals in the catalogue": ("catalogue.db", "indexer.catalogue.seals.crc32", lambda *data: 0),
+    "checksums of features": ("features", "indexer.features.record.crc32", lambda *data: 0),
+    "digests of a snapshot": ("gen-", "indexer.index.snapshot.chunk_digest", lambda *parts: ""),
 }
-"""Mutants of the product in which nobody looks at one kind of checksum."""
+"""Mutants of the product in which nobody looks at one kind of checksum: what is damaged, and what is replaced."""
 
 
 def n_until_caught(mutant: str, n: int, seed: int, n_files: int = N_FILES) -> int:
     """How many damaged stores it takes until one shows that there are no such checksums; 0 if `n` do not."""
-    with patch(*UNCHECKED[mutant]):
-        for i, verdict in enumerate(torture(n, seed, 0, n_files)):
+    among, name, careless = UNCHECKED[mutant]
+    with patch(name, careless):
+        for i, verdict in enumerate(torture(n, seed, 0, n_files, among)):
             if verdict.wrong or verdict.left or verdict.error:
                 return i + 1
     return 0

@@ -83,9 +83,16 @@ def _swap_stores(path: Path, others: Sequence[Path], rng: random.Random) -> None
 FILES: tuple[Callable[[Path, Sequence[Path], random.Random], None], ...] = (_remove, _swap_generations, _swap_stores)
 
 
-def damage(store: Path, other: Path, rng: random.Random) -> str:
-    """Hurt one file of a store; what was done to which."""
-    files = sorted(path for path in store.rglob("*") if path.is_file() and path.name != "lock" and path.stat().st_size)
+def damage(store: Path, other: Path, rng: random.Random, among: str = "") -> str:
+    """Hurt one file of a store, of those whose path has `among`; what was done to which."""
+    files = sorted(
+        path
+        for path in store.rglob("*")
+        if path.is_file()
+        and path.name != "lock"
+        and path.stat().st_size
+        and among in os.fspath(path.relative_to(store))
+    )
     # Every kind of file as often: there is one catalogue but a handful of snapshots.
     kinds = [list(group) for _, group in groupby(files, key=lambda path: (path.parent, path.suffix))]
     path = rng.choice(rng.choice(kinds))
