@@ -28,7 +28,12 @@ and what to do. What goes wrong with one file of many is data (`indexer.types.Re
 
 from __future__ import annotations
 
+import errno
+
 from indexer.types import Reason
+
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors of the system that say nothing about a file, only that the machine lacks what it takes to look at it."""
 
 
 class IndexerError(Exception):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 
+from indexer.errors import SHORTAGE, CapacityError, StoreCorrupt, StoreError
 from indexer.ports import CatalogueReading, Scanner, Settle
 from indexer.types import MOVED_AWAY, FilePath, display_path
 
@@ -26,6 +27,7 @@ class Rescans:
         unsearchable: Recorded paths below a watched folder whose content has no row: asked after each scan of it, for
             neither events nor stamps tell of them.
         every_s: Time between full scans, seconds.
+        retry_s: Time after which a scan that failed for want of descriptors, or of the store, is tried again.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Rescans:
         accept: Callable[[FilePath], None],
         unsearchable: Callable[[FilePath], Iterable[FilePath]],
         every_s: float,
+        retry_s: float = 2.0,
     ) -> None:
         self._folders = tuple(folders)
         self._scanner = scanner
@@ -47,12 +50,14 @@ class Rescans:
         self._accept = accept
         self._unsearchable = unsearchable
         self._every_s = every_s
+        self._retry_s = retry_s
         self._wanted: dict[FilePath, str] = {}
         self._held: dict[FilePath, str] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._scanning = False
         self._confirmed = False
+        self._failed: dict[FilePath, tuple[str, str]] = {}  # what it was wanted for, and why it failed
         self._thread = threading.Thread(target=self._run, name="rescan", daemon=True)
 
     def start(self) -> None:
@@ -76,7 +81,13 @@ class Rescans:
     def busy(self) -> bool:
         """Whether a scan runs or waits."""
         with self._changed:
-            return self._scanning or bool(self._wanted)
+            return self._scanning or bool(self._wanted or self._failed)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a folder cannot be scanned now though it is there; it is tried again soon."""
+        with self._changed:
+            return next((why for _, why in self._failed.values()), None)
 
     @property
     def held(self) -> dict[FilePath, str]:
@@ -101,9 +112,14 @@ class Rescans:
         while True:
             with self._changed:
                 self._scanning = False
-                self._changed.wait_for(lambda: self._closed or self._wanted, max(0.0, next_full - time.monotonic()))
+                pause_s = max(0.0, next_full - time.monotonic())
+                self._changed.wait_for(
+                    lambda: self._closed or self._wanted, min(pause_s, self._retry_s) if self._failed else pause_s
+                )
                 if self._closed:
                     return
+                for folder, (reason, _) in self._failed.items():
+                    self._wanted.setdefault(folder, reason)
                 wanted, self._wanted = self._wanted, {}
                 confirmed, self._confirmed = self._confirmed, False
                 self._scanning = True
@@ -115,12 +131,21 @@ class Rescans:
                 self._scan_safely(folder, reason, confirmed)
 
     def _scan_safely(self, folder: FilePath, reason: str, confirmed: bool) -> None:
+        failure = ""
         try:
             self._scan(folder, reason, confirmed)
-        except OSError as e:
-            logger.warning("%s cannot be listed, its files are kept as they are: %s", display_path(folder), e.strerror)
+        except (OSError, StoreError, CapacityError) as e:
+            why = e.strerror if isinstance(e, OSError) else e
+            if e.errno in SHORTAGE if isinstance(e, OSError) else not isinstance(e, StoreCorrupt):
+                failure = f"{display_path(folder)} cannot be scanned: {why}"
+            logger.warning("%s cannot be listed, its files are kept as they are: %s", display_path(folder), why)
         except Exception:  # a worker's loop: the next interval tries again
             logger.exception("scan of %s failed", display_path(folder))
+        with self._changed:
+            self._failed.pop(folder, None)
+            if failure:
+                self._failed[folder] = reason, failure
+                self._confirmed |= confirmed
 
     def _scan(self, folder: FilePath, reason: str, confirmed: bool) -> None:
         started = time.monotonic()

@@ -10,8 +10,8 @@ from threading import Lock
 import numpy as np
 
 from indexer.geometry import Geometry
-from indexer.ports import Catalogue, CatalogueReading, FeatureReading, VectorIndex
-from indexer.types import ContentHash, FilePath, Gone, Ids
+from indexer.ports import Catalogue, CatalogueReading, FeatureCache, FeatureReading, VectorIndex
+from indexer.types import ContentHash, FilePath, Gone, Ids, StoredFeature
 
 logger = logging.getLogger(__name__)
 
@@ -118,3 +118,36 @@ def _remove_dead(catalogue: CatalogueReading, index: VectorIndex, lock: Lock) ->
         live, _ = catalogue.live()
         dead = np.setdiff1d(index.ids(), live, assume_unique=True)
         return index.remove(dead) if len(dead) else 0
+
+
+def refill(
+    catalogue: CatalogueReading,
+    cache: FeatureCache,
+    index: VectorIndex,
+    geometry: Geometry,
+    *,
+    go_on: Callable[[], bool] = lambda: True,
+) -> list[ContentHash]:
+    """Give back to the cache the features that it has lost and whose rows the index still holds.
+
+    Where the index is of the visual space, a row is a feature. Where it is not, their contents are returned: they must
+    be encoded, and keep their rows until then.
+    """
+    _, hashes = catalogue.live()
+    present = set(cache.hashes())  # asked second: what was live before has had its feature
+    lost = [hash for hash in hashes if hash not in present]
+    to_encode: list[ContentHash] = []
+    for start in range(0, len(lost), STEP):
+        if not go_on():
+            break
+        ids = catalogue.ids_of(lost[start : start + STEP])
+        records = list(catalogue.images(list(ids.values())).values())
+        rows = index.rows(np.array([record.vector_id for record in records], dtype=np.int64))
+        held = [(record, row) for record, row in zip(records, rows, strict=True) if np.isfinite(row).all()]
+        if geometry.space == "visual":
+            cache.put_many({record.hash: StoredFeature(row, record.info) for record, row in held})
+        else:
+            to_encode += [record.hash for record, _ in held]
+    if lost:
+        logger.warning("the feature cache had lost %d features", len(lost))
+    return to_encode

@@ -96,11 +96,12 @@ class Reason(StrEnum):
     BAD_FEATURE = "feature_not_finite"
     DEVICE_MEMORY = "device_out_of_memory"
     DEVICE_FAILED = "device_failed"
+    NOT_STORABLE = "not_storable"
 
     @property
     def transient(self) -> bool:
         """Whether the cause may pass while the file stays as it is: then every rescan tries it again."""
-        return self in (Reason.UNREADABLE, Reason.DEVICE_MEMORY, Reason.DEVICE_FAILED)
+        return self in (Reason.UNREADABLE, Reason.DEVICE_MEMORY, Reason.DEVICE_FAILED, Reason.NOT_STORABLE)
 
 
 # ---------------------------------------------------------------- spaces

@@ -75,6 +75,7 @@ REASON_STATUS = {
     Reason.UNREADABLE: 503,
     Reason.DEVICE_MEMORY: 503,
     Reason.DEVICE_FAILED: 503,
+    Reason.NOT_STORABLE: 503,
 }
 """Status of a refused picture; 422 for the reasons that are not named."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer.errors import StoreFull
 from indexer.rescan import Rescans
 from indexer.types import MOVED_AWAY, FilePath, Found, ImageInfo, Settled, Stamp, content_hash
 from tests.fakes.catalogue import MemoryCatalogue
@@ -18,7 +19,8 @@ class ListedScanner:
         self.differing: list[FilePath] = []
         self.scanned: list[FilePath] = []
         self.arrived = threading.Semaphore(0)
-        self.error: OSError | None = None
+        self.error: Exception | None = None
+        self.before: Callable[[], None] = lambda: None
 
     def scan(
         self,
@@ -27,6 +29,7 @@ class ListedScanner:
         known_folders: Callable[[FilePath], Iterator[FilePath]],
     ) -> Iterator[FilePath]:
         self.scanned.append(folder)
+        self.before()
         try:
             if self.error:
                 raise self.error
@@ -65,6 +68,7 @@ class World:
             self.accepted.append,
             lambda folder: self.unsearchable,
             every_s=3600,
+            retry_s=0.01,
         )
 
     def ask(self, folder: FilePath, n_missing: int) -> str | None:
@@ -118,6 +122,28 @@ def test_a_folder_that_cannot_be_listed_loses_nothing(tmp_path: Path, caplog: py
     world.wait_scans(1)
     assert world.settle.paths == []
     assert "Input/output error" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), StoreFull("the catalogue cannot be opened")])
+def test_what_the_machine_lacks_is_told_and_the_scan_tried_again_soon(tmp_path: Path, error: Exception) -> None:
+    world = World(tmp_path)
+    told: list[str | None] = []
+
+    def before() -> None:
+        told.append(world.rescans.trouble)
+        world.scanner.error = error if len(told) <= 3 else None
+
+    world.scanner.before = before
+    new = tmp_path / "new.png"
+    new.touch()
+    world.scanner.differing = [FilePath(bytes(new))]
+    world.rescans.start()
+    world.wait_scans(4)
+    assert told[0] is None
+    assert all("cannot be scanned" in (why or "") for why in told[1:])
+    assert world.settle.paths == [bytes(new)]
+    assert world.rescans.trouble is None
+    assert not world.rescans.busy
 
 
 def test_requests_for_one_folder_before_it_is_scanned_are_one_scan(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.geometry import Geometry
-from indexer.restore import forget_unwatched, restore, unsearchable
+from indexer.restore import forget_unwatched, refill, restore, unsearchable
 from indexer.types import FilePath, Found, ImageInfo, Stamp, StoredFeature, content_hash
 from tests.fakes.catalogue import MemoryCatalogue
 from tests.fakes.features import MemoryFeatureCache
@@ -126,3 +126,30 @@ def test_files_outside_the_watched_folders_are_forgotten_and_no_others() -> None
     forget_unwatched(world.catalogue, [FilePath(b"/w")])
     assert [world.catalogue.file(path) for path in elsewhere] == [None, None]
     assert world.catalogue.counts().files == 2
+
+
+@given(n=st.integers(0, 40), lost=st.sets(st.integers(0, 39)), rowless=st.sets(st.integers(0, 39)))
+def test_features_that_were_lost_come_back_from_the_rows_of_the_visual_space(
+    n: int, lost: set[int], rowless: set[int]
+) -> None:
+    world = World(n)
+    world.restore()
+    world.cache.drop_many([hash for i, hash in enumerate(world.hashes) if i in lost])
+    world.index.remove(np.array([world.ids[hash] for i, hash in enumerate(world.hashes) if i in rowless], np.int64))
+    assert refill(world.catalogue, world.cache, world.index, GEOMETRY) == []
+    there = {hash: world.features[hash] for i, hash in enumerate(world.hashes) if i not in lost & rowless}
+    found = world.cache.get_many(world.hashes)
+    assert found.keys() == there.keys()
+    assert all(np.array_equal(found[hash].feature, there[hash].feature) for hash in there)
+    assert all(found[hash].info == INFO for hash in there)
+
+
+def test_features_that_were_lost_are_to_be_encoded_where_a_row_is_a_joint_embedding() -> None:
+    world = World(4)
+    joint = Geometry(EMBEDDER.projection, "joint")
+    world.index = MemoryIndex(joint.row_dim)
+    restore(world.catalogue, world.cache, world.index, joint, Lock())
+    world.cache.drop_many(world.hashes[1:])
+    world.index.remove(np.array([world.ids[world.hashes[3]]]))  # the start has this one encoded
+    assert refill(world.catalogue, world.cache, world.index, joint) == world.hashes[1:3]
+    assert set(world.cache.hashes()) == {world.hashes[0]}

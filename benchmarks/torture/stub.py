@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +128,7 @@ def _feature(pixels: Pixels, space: EmbeddingSpace) -> NDArray[np.float16]:
     return _unit(salt + pixels.tobytes(), DIM).astype(np.float16)
 
 
+@lru_cache(1 << 16)
 def _unit(data: bytes, dim: int) -> NDArray[np.float32]:
     """A unit vector (dim,) float32 whose directions are spread evenly, from nothing but SHAKE-128 of `data`."""
     raw = np.frombuffer(hashlib.shake_128(data).digest(4 * dim), "<u4").reshape(2, -1).astype(np.float64)

@@ -6,7 +6,9 @@ import logging
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import randbits
 
+from indexer.catalogue.rows import SELECT_CONTENT, SELECT_FILE
 from indexer.catalogue.schema import Schema, establish
 from indexer.catalogue.seals import read_meta, write_meta
 from indexer.errors import StoreCorrupt
@@ -22,7 +24,7 @@ CLEAN, SUSPECT, SEQ, NEXT_ID = "clean", "suspect", "seq", "next_id"
 _SMALL_BYTES = 32 << 20
 _BUDGET_S = {False: 0.5, True: 10.0}
 
-_IDS_PER_SECOND_BITS = 20
+_BITS_PER_SECOND = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
 
 
 def _check(con: sqlite3.Connection, path: Path) -> None:
+    for query in (SELECT_CONTENT, SELECT_FILE):
+        con.execute(f"{query} LIMIT 0")  # a column whose name is damaged is no damage to SQLite's own check
     suspect = read_meta(con, SUSPECT) is not None
     small = path.stat().st_size <= _SMALL_BYTES
     budget_s = float("inf") if suspect else _BUDGET_S[small or read_meta(con, CLEAN) != b"1"]
@@ -90,10 +94,11 @@ def _begin(con: sqlite3.Connection, now_s: float, notices: tuple[str, ...]) -> O
     """Mark as in use, and choose the first vector id.
 
     Ids start at the time of opening, so that a catalogue that was lost, restored from a copy or cut short by a damaged
-    log does not hand out the ids of rows that an index on disk may still hold.
+    log does not hand out the ids of rows that an index on disk may still hold. Within the second they start anywhere,
+    so that an index that belongs to another store is not taken for this one's.
     """
     seq = int(read_meta(con, SEQ) or 0)
-    next_id = max(int(read_meta(con, NEXT_ID) or 1), int(now_s) << _IDS_PER_SECOND_BITS)
+    next_id = max(int(read_meta(con, NEXT_ID) or 1), (int(now_s) << _BITS_PER_SECOND) + randbits(_BITS_PER_SECOND - 1))
     con.execute("BEGIN IMMEDIATE")
     try:
         write_meta(con, {CLEAN: b"0", SEQ: b"%d" % seq, NEXT_ID: b"%d" % next_id})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from indexer.engine.examining import Premises
@@ -11,7 +11,7 @@ from indexer.ingest.commit import Committer
 from indexer.ingest.river import River
 from indexer.ports import Embedder, Settle, Watcher
 from indexer.rescan import Rescans
-from indexer.types import display_path
+from indexer.types import ContentHash, display_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Inflow:
         premises: The files and stores, as those see them who verify and explain.
         watching: False where only what is asked for is read: a rebuild without a server.
         mended: What the stores had to mend, for people.
+        refill: As `indexer.restore.refill`; called with what tells it to go on.
     """
 
     settle: Settle
@@ -34,6 +35,7 @@ class Inflow:
     premises: Premises
     watching: bool
     mended: Callable[[], tuple[str, ...]]
+    refill: Callable[[Callable[[], bool]], Sequence[ContentHash]]
 
     def start(self) -> None:
         """Events first, then the scan: what changes in between is seen by one of them."""
@@ -71,6 +73,10 @@ class Inflow:
             f"{display_path(folder)}: {why}; if they are gone for good: indexer rescan --confirm-gone"
             for folder, why in self.rescans.held.items()
         ]
-        trouble = self.committer.trouble
-        paused = [f"ingest is paused: {trouble}"] if trouble else []
+        paused = [f"ingest is paused: {self.trouble}"] if self.trouble else []
         return (*self.mended(), *held, *paused)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing comes in now, where the store, the files or the folders cannot be had."""
+        return self.committer.trouble or self.river.trouble or self.rescans.trouble

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from indexer.errors import IndexerError, StoreFull
+from indexer.errors import StoreError
 from indexer.ports import Snapshots, VectorIndex
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Keeper:
         self._thread.start()
 
     def save(self) -> None:
-        """Write a snapshot if the index has changed since the last; a full disk only costs the next start some time."""
+        """Write a snapshot if the index has changed since the last; if that fails, the next start takes longer."""
         with self._lock:
             n_changes = self._n_changes()
             if n_changes == self._saved_at_change and self.generation:
@@ -64,16 +64,13 @@ class Keeper:
         self._closed.set()
         if self._thread.ident is not None:
             self._thread.join()
-        try:
-            self.save()
-        except IndexerError as e:
-            logger.warning("no snapshot at the end: %s", e)
+        self.save()
 
     def _write(self, n_changes: int) -> None:
         started = time.monotonic()
         try:
             self.generation = self._snapshots.save(self._index)
-        except StoreFull as e:
+        except StoreError as e:
             logger.warning("no snapshot: %s", e)
             return
         finally:

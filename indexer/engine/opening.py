@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from indexer.engine.parts import (
 from indexer.engine.running import RunningEngine
 from indexer.engine.spaces import SpaceRecord, all_records, read_projection, spaces_kept
 from indexer.engine.verifying import META, report_of
-from indexer.errors import StoreError
+from indexer.errors import StoreCorrupt, StoreError
 from indexer.features.disk import DiskFeatureCache, FeatureReader
 from indexer.geometry import Geometry
 from indexer.restore import forget_unwatched, restore
@@ -53,6 +53,15 @@ def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_m
         StoreError: The store cannot be opened.
         ModelError: The model cannot be had or does not fit.
     """
+    with _as_store_error(config):
+        try:
+            return _open_engine(config, watch, model)
+        except StoreCorrupt as e:
+            logger.warning("%s; the store is opened again to mend it", e)  # the damage met is noted in the catalogue
+            return _open_engine(config, watch, model)
+
+
+def _open_engine(config: Config, watch: bool, model: OpenModel) -> RunningEngine:
     with ExitStack() as stack:
         data = DataDir(config.store_dir)
         stack.enter_context(data.lock())
@@ -67,6 +76,15 @@ def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_m
         parts = open_parts(config, data, opened, catalogue, cache, stack)
         inflow = open_inflow(config, parts, catalogue, cache, watching=watch)
         return RunningEngine(parts, inflow, data.publish, stack.pop_all().close).start()
+
+
+@contextmanager
+def _as_store_error(config: Config) -> Iterator[None]:
+    """What the system refuses while the parts are opened, descriptors above all, is no riddle for people."""
+    try:
+        yield
+    except OSError as e:
+        raise StoreError(f"{config.store_dir} cannot be opened: {e.strerror or e} ({e.filename})") from e
 
 
 def open_reader(config: Config) -> RunningEngine:
@@ -151,10 +169,14 @@ def rebuild_offline(
     data = DataDir(config.store_dir)
     known = record_of(config, data)
     if known is not None and not reencode:
-        progress = _restore_all(config, data, *known, on_progress)
-        if not progress.summary["missing"]:
-            return progress
-        logger.info("%d images have no feature and must be encoded", progress.summary["missing"])
+        try:
+            progress = _restore_all(config, data, *known, on_progress)
+        except StoreCorrupt as e:
+            logger.warning("the model is needed: %s", e)
+        else:
+            if not progress.summary["missing"]:
+                return progress
+            logger.info("%d images have no feature and must be encoded", progress.summary["missing"])
     return _rebuild_with_model(config, reencode, on_progress)
 
 

@@ -24,7 +24,7 @@ from indexer.ingest.commit import Committer
 from indexer.ingest.river import River, Sources
 from indexer.ports import CatalogueReading, Decoder, Embedder, FeatureReading, Snapshots, VectorIndex
 from indexer.rescan import Rescans
-from indexer.restore import unsearchable
+from indexer.restore import refill, unsearchable
 from indexer.store.data_dir import DataDir
 from indexer.types import EmbeddingSpace, FileContent, FilePath, Preprocess
 from indexer.watch.accept import Exclude
@@ -147,6 +147,7 @@ def open_inflow(
         settle, watcher, rescans, river, committer, budget, parts.embedder,
         Premises(exclude, guard, scanner, catalogue, cache, config), watching,
         mended=lambda: (*catalogue.notices, *cache.notices),
+        refill=lambda go_on: refill(catalogue, cache, parts.index, parts.geometry, go_on=go_on),
     )  # fmt: skip
 
 

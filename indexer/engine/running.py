@@ -85,6 +85,7 @@ class RunningEngine:
         )
         self._thumbnails = Thumbnails(parts.decoder, parts.read)
         alone = threading.Lock()
+        self._refilling = threading.Thread(target=self._refill, name="refill", daemon=True)
         self._rebuilding = Rebuilding(
             parts.catalogue,
             self._restore_anew,
@@ -103,6 +104,7 @@ class RunningEngine:
             if self._inflow:
                 self._inflow.start()
                 self._keeper.start()
+                self._refilling.start()
             if self._verifying and self._inflow and self._inflow.watching:
                 self._verifying.keep_time()
         except BaseException:
@@ -154,8 +156,8 @@ class RunningEngine:
         lost = self.parts.embedder.trouble
         checks = {"encoder": f"fail: {lost}" if lost else "ok"}
         if self._inflow:
-            paused = self._inflow.committer.trouble
-            checks["store"] = f"warn: ingest is paused: {paused}" if paused else "ok"
+            trouble = self._inflow.trouble
+            checks["store"] = f"warn: ingest is paused: {trouble}" if trouble else "ok"
             wrong = [state for state in self._inflow.watcher.state().values() if state not in ("events", "polling")]
             checks["watch"] = f"warn: {wrong[0]}" if wrong else "ok"
         return Readiness(not (self._closed or lost), checks)
@@ -249,6 +251,8 @@ class RunningEngine:
     def _drain(self) -> None:
         if self._verifying:
             self._verifying.close()
+        if self._refilling.ident is not None:
+            self._refilling.join()
         self._rebuilding.close()
         if self._inflow:
             self._inflow.stop()
@@ -273,6 +277,16 @@ class RunningEngine:
             for path in parts.catalogue.paths_of(done.missing):
                 self._inflow.settle.add(path)
 
+    def _refill(self) -> None:
+        """Beside the service: a feature that is lost costs nobody an answer, only encoding when it is next needed."""
+        assert self._inflow
+        try:
+            to_encode = self._inflow.refill(lambda: not self._closed)
+            if to_encode and not self._closed:
+                self._bring(to_encode, True)
+        except Exception:  # a worker's loop: the next start tries again
+            logger.exception("lost features could not be given back")
+
     def _restore_anew(self, on_progress: Callable[[int, int], None]) -> Restored:
         parts = self.parts
         return restore(
@@ -293,4 +307,4 @@ class RunningEngine:
         return int(np.count_nonzero(~self.parts.index.contains(ids)))
 
     def _at_rest(self) -> bool:
-        return self._inflow is None or self._inflow.at_rest()
+        return self._inflow is None or (self._inflow.at_rest() and not self._refilling.is_alive())

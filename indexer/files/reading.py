@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from indexer.errors import FileChanged, ImageRefused
+from indexer.errors import SHORTAGE, CapacityError, FileChanged, ImageRefused
 from indexer.types import FileContent, FilePath, Reason, Stamp, content_hash
 
 # O_NOFOLLOW: a link swapped in after the look is not followed. O_NONBLOCK: a FIFO swapped in does not hang the open.
@@ -25,17 +25,18 @@ def read_file(path: FilePath, max_bytes: int, expected: Stamp | None = None) -> 
         FileNotFoundError: Nothing is there.
         FileChanged: Its stamp is not `expected`, or changed while it was read.
         ImageRefused: Not a regular file, empty, too large, or unreadable (permissions, I/O).
+        CapacityError: No descriptor or no memory is left to read it with.
     """
     try:
         descriptor = os.open(path, _FLAGS)
     except FileNotFoundError:
         raise
     except OSError as e:
-        raise _unreadable(e) from e
+        raise _in_our_words(e) from e
     try:
         return _read_open(descriptor, max_bytes, expected)
     except OSError as e:
-        raise _unreadable(e) from e
+        raise _in_our_words(e) from e
     finally:
         os.close(descriptor)
 
@@ -68,7 +69,9 @@ def _read_exactly(descriptor: int, n_bytes: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _unreadable(error: OSError) -> ImageRefused:
+def _in_our_words(error: OSError) -> ImageRefused | CapacityError:
+    if error.errno in SHORTAGE:
+        return CapacityError(f"no file can be read: {error.strerror}")
     if error.errno in (errno.ELOOP, errno.ENXIO):
         return ImageRefused(Reason.NOT_REGULAR, "a symbolic link or a socket")
     return ImageRefused(Reason.UNREADABLE, error.strerror or type(error).__name__)

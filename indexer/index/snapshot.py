@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import StoreCorrupt, StoreError, StoreFull, StoreTooNew
+from indexer.errors import SHORTAGE, StoreCorrupt, StoreError, StoreFull, StoreTooNew
 from indexer.index.manifest import Chunk, Manifest, chunk_digest
 from indexer.ports import VectorIndex
 from indexer.types import Features, Ids, Matrix
@@ -57,7 +57,7 @@ class SnapshotFolder:
 
     def save(self, index: VectorIndex) -> int:
         with self._busy, _as_store_errors(self._folder):
-            os.makedirs(self._folder, exist_ok=True)
+            self._make_folder()
             self._sweep()
             generation = max((number for number, *_ in self._files()), default=0) + 1
             try:
@@ -74,7 +74,7 @@ class SnapshotFolder:
     def load_into(self, index: VectorIndex) -> int:
         if len(index):
             raise ValueError("a snapshot is loaded into an empty index only")
-        with self._busy:
+        with self._busy, _as_store_errors(self._folder, "loaded from"):
             for generation in self._generations():
                 try:
                     self._load(generation, index)
@@ -82,6 +82,8 @@ class SnapshotFolder:
                 except StoreTooNew as e:
                     logger.warning("snapshot %d is left alone, it was written by a later version: %s", generation, e)
                 except (StoreCorrupt, OSError, ValueError) as e:
+                    if isinstance(e, OSError) and e.errno in SHORTAGE:
+                        raise  # nothing is wrong with it
                     logger.warning("snapshot %d is damaged and set aside: %s", generation, e)
                     index.remove(index.ids())
                     self._set_aside(generation)
@@ -132,8 +134,14 @@ class SnapshotFolder:
         self._sync_folder()
         return result
 
-    def _sync_folder(self) -> None:
-        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+    def _make_folder(self) -> None:
+        """A new folder's own name must last as long as what is in it."""
+        if not os.path.isdir(self._folder) or not self._generations():
+            os.makedirs(self._folder, exist_ok=True)
+            self._sync_folder(os.path.dirname(self._folder))
+
+    def _sync_folder(self, folder: str | None = None) -> None:
+        handle = os.open(folder or self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
         finally:
@@ -228,12 +236,10 @@ def _ahead(calls: Iterable[Callable[[], T]]) -> Generator[T, None, None]:
 
 
 @contextlib.contextmanager
-def _as_store_errors(folder: str) -> Iterator[None]:
+def _as_store_errors(folder: str, deed: str = "saved in") -> Iterator[None]:
     try:
         yield
     except OSError as e:
         if e.errno in _NO_ROOM:
-            raise StoreFull(
-                f"the index cannot be saved in {folder}: {e.strerror}; make room or give write access"
-            ) from e
-        raise StoreError(f"the index cannot be saved in {folder}: {e}") from e
+            raise StoreFull(f"the index cannot be {deed} {folder}: {e.strerror}; make room or give write access") from e
+        raise StoreError(f"the index cannot be {deed} {folder}: {e}") from e

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexer.errors import IndexerError, StoreFull
+from indexer.errors import IndexerError, Stopped, StoreFull, StoreLocked
 from indexer.geometry import Geometry
 from indexer.ports import Catalogue, FeatureCache, VectorIndex
-from indexer.types import Committed, ContentHash, FilePath, Found, Gone, Outcome, StoredFeature
+from indexer.types import Committed, ContentHash, FilePath, Found, Gone, Outcome, Reason, Refused, StoredFeature
 
 logger = logging.getLogger(__name__)
 
 # One transaction costs an fsync whatever its size; more than this only delays the acknowledgement of the first.
 MAX_BATCH = 1024
+
+# What no outcome is to blame for: the whole batch waits.
+_OF_THE_STORE = (StoreFull, StoreLocked, Stopped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Result:
 class Committer:
     """One thread that commits whatever has come in since it last did, in one transaction, and never waits for more.
 
-    A full disk pauses it: the batch is kept and tried again, search goes on, nothing is lost.
+    A full disk pauses it: the batch is kept and tried again, search goes on, nothing is lost. A batch that fails twice
+    for another reason is taken apart: what cannot be stored even alone is refused, and the rest is stored.
 
     Args:
         catalogue, cache, index, geometry: Where results go.
@@ -110,18 +114,52 @@ class Committer:
         return batch
 
     def _try_store(self, batch: Sequence[Result]) -> bool:
-        try:
-            self._store(batch)
-        except Exception as e:  # a worker's loop: one bad batch must not end it
+        error = self._failure(batch)
+        again = self.trouble is not None or self._stopping.is_set()
+        if error is not None and again and not isinstance(error, _OF_THE_STORE):
+            error = self._store_apart(batch, error)
+        if error is not None:
             if self.trouble is None:
-                known = isinstance(e, IndexerError)
-                logger.log(logging.ERROR, "ingest is paused: %s", e, exc_info=not known)
-            self.trouble = str(e) if isinstance(e, StoreFull) else f"{type(e).__name__}: {e}"
+                known = error if not isinstance(error, IndexerError) else None
+                logger.error("ingest is paused: %s", error, exc_info=known)
+            self.trouble = str(error) if isinstance(error, StoreFull) else f"{type(error).__name__}: {error}"
             return False
         if self.trouble is not None:
             logger.warning("ingest goes on")
             self.trouble = None
         return True
+
+    def _failure(self, batch: Sequence[Result]) -> Exception | None:
+        """Store the batch; why that was not possible."""
+        try:
+            self._store(batch)
+        except Exception as e:  # noqa: BLE001  a worker's loop: one bad batch must not end it
+            return e
+        return None
+
+    def _store_apart(self, batch: Sequence[Result], error: Exception) -> Exception | None:
+        """Find what the failed batch cannot be stored for, in halves, and refuse it; why the store takes nothing."""
+        if len(batch) == 1:
+            return self._refuse(batch[0], error)
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            wrong = self._failure(half)
+            if wrong is not None and not isinstance(wrong, _OF_THE_STORE):
+                wrong = self._store_apart(half, wrong)
+            if wrong is not None:
+                return wrong
+        return None
+
+    def _refuse(self, result: Result, error: Exception) -> Exception | None:
+        """Record a refusal in the place of an outcome. A store that does not take even that is itself to blame."""
+        if isinstance(result.outcome, Gone):
+            return error
+        detail = f"{type(error).__name__}: {error}"
+        refused = Refused(result.outcome.path, result.outcome.stamp, Reason.NOT_STORABLE, detail)
+        wrong = self._failure([Result(refused, result.finished)])
+        if wrong is None:
+            logger.error("%r cannot be stored and is refused", refused.path, exc_info=error)
+        return wrong
 
     def _store(self, batch: Sequence[Result]) -> None:
         fresh = {r.outcome.hash: r.feature for r in batch if isinstance(r.outcome, Found) and r.feature is not None}

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import FileChanged, ImageRefused, Stopped
+from indexer.errors import CapacityError, FileChanged, ImageRefused, Stopped, StoreCorrupt, StoreError
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer, Result
 from indexer.ports import Catalogue, Decoder, Embedder, FeatureCache, Settle, VectorIndex
@@ -59,6 +59,11 @@ class _Claim:
     stamp: Stamp
 
 
+def _passing(error: BaseException) -> bool:
+    """Whether a failure has nothing to do with the path at hand. Damage may: it is met in one place only."""
+    return isinstance(error, StoreError | CapacityError) and not isinstance(error, StoreCorrupt)
+
+
 def _nothing() -> None:
     """No budget was taken."""
 
@@ -76,6 +81,7 @@ class River:
         committer: Where outcomes go.
         budget: Bound of pictures and bytes on their way; the decoder's and embedder's bulk queues hold as many.
         n_readers: Reading threads.
+        retry_s: A reader's pause when the machine or the store has not what it takes to look at a file.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class River:
         committer: Committer,
         budget: Budget,
         n_readers: int = 2,
+        retry_s: float = 2.0,
     ) -> None:
         self._settle = settle
         self._sources = sources
@@ -100,6 +107,7 @@ class River:
         self._index = index
         self._committer = committer
         self._budget = budget
+        self._retry_s = retry_s
         self._readers = [threading.Thread(target=self._run, name=f"reader-{i}", daemon=True) for i in range(n_readers)]
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -110,6 +118,8 @@ class River:
         self.n_cache_hits = 0
         """Paths whose content needed no encoding."""
         self.n_decoding = 0
+        self.trouble: str | None = None
+        """Why files cannot be read now."""
 
     def start(self) -> None:
         for reader in self._readers:
@@ -161,9 +171,22 @@ class River:
             for settled in self._settle.take(TAKE, timeout_s=60.0):
                 try:
                     self._look(settled)
-                except Exception:  # a worker's loop: one path must not end it; the next rescan brings it back
+                    self.trouble = None
+                except Exception as e:  # a worker's loop: one path must not end it
+                    if _passing(e):
+                        self._later(settled.path, e)
+                        continue
                     logger.exception("could not deal with %r", settled.path)
-                    self._done(settled.path)
+                    self._done(settled.path)  # the next rescan brings it back
+
+    def _later(self, path: FilePath, error: Exception) -> None:
+        """What is not the file's fault is waited out; the path stays dirty."""
+        if self.trouble is None:
+            logger.error("reading is paused: %s", error)
+        self.trouble = str(error)
+        self._settle.add(path)
+        self._done(path)
+        self._stopping.wait(self._retry_s)
 
     def _look(self, settled: Settled) -> None:
         path, stamp = settled
@@ -175,9 +198,11 @@ class River:
                 self._finish(Gone(path))
             return
         known = record.hash if record is not None and record.stamp == stamp else None
-        if record is not None and record.stamp == stamp and (record.reason is not None or self._is_searchable(known)):
-            self._done(path)
-            return
+        if record is not None and record.stamp == stamp:
+            refused = record.reason is not None and not record.reason.transient
+            if refused or self._is_searchable(known):
+                self._done(path)
+                return
         known = known or self._catalogue.hash_by_stamp(stamp)  # the same file under an old name
         if known is None or not self._attach(path, stamp, known):
             self._read(path, stamp)
@@ -251,9 +276,11 @@ class River:
                 return
             self.n_decoding += 1
             self._decoder.decode(content.data).add_done_callback(partial(self._decoded, hash, release))
-        except Exception:  # the next rescan brings them back
-            logger.exception("could not deal with %r", claim.path)
-            self._abandon(hash, release)
+        except Exception as e:
+            self._abandon(hash, release, again=_passing(e))
+            if _passing(e):
+                raise
+            logger.exception("could not deal with %r", claim.path)  # the next rescan brings them back
 
     # ------------------------------------------------------------ decoding and encoding (called by their threads)
 
@@ -307,9 +334,11 @@ class River:
             self._finish(Found(claim.path, claim.stamp, hash, info), done, fresh)
         return [claim for claim, _ in claims]
 
-    def _abandon(self, hash: ContentHash, release: Callable[[], None]) -> None:
+    def _abandon(self, hash: ContentHash, release: Callable[[], None], *, again: bool = False) -> None:
         for claim, done in self._take_claims(hash, release):
             done()
+            if again:
+                self._settle.add(claim.path)
             self._done(claim.path)
 
     def _take_claims(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from indexer.errors import SHORTAGE, CapacityError
 from indexer.types import FilePath
 
 _TABLE = "/proc/self/mountinfo"
@@ -36,11 +37,16 @@ def mounts(table: str = _TABLE) -> tuple[Mount, ...]:
     """All mounts that this process sees, later ones over earlier ones; empty where the system has no such table.
 
     Source: proc(5), /proc/pid/mountinfo.
+
+    Raises:
+        CapacityError: No descriptor is left to read it with. A disk must not seem to be gone for that.
     """
     try:
         with open(table, "rb") as file:
             return _parse(file.read())
-    except OSError:
+    except OSError as e:
+        if e.errno in SHORTAGE:
+            raise CapacityError(f"the mounts cannot be listed: {e.strerror}") from e
         return ()
 
 

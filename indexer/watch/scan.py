@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 
+from indexer.errors import SHORTAGE
 from indexer.types import FilePath, Stamp, display_path
 from indexer.watch.accept import Exclude
 
@@ -45,7 +46,7 @@ class FolderScanner:
                 if here == folder and not below:
                     raise
             except OSError as e:
-                if here == folder:
+                if here == folder or e.errno in SHORTAGE:
                     raise
                 logger.warning("%s: %s; what is recorded in it is kept", display_path(here), e.strerror)
                 unreadable.append(here + b"/")

@@ -197,6 +197,18 @@ def test_a_damaged_database_is_set_aside_and_told(sound: Path, tmp_path: Path) -
     assert aside.with_name(aside.name + ".2").exists()
 
 
+@pytest.mark.parametrize("column", [b"format TEXT", b"recorded_at REAL", b"mtime_ns ANY"])
+def test_a_column_that_lost_its_name_is_damage(sound: Path, tmp_path: Path, column: bytes) -> None:
+    """SQLite finds nothing wrong with it."""
+    data = sound.read_bytes()
+    assert data.count(column) == 1
+    (tmp_path / "catalogue.db").write_bytes(data.replace(column, b"x" + column[1:]))
+    catalogue = SqliteCatalogue.open(tmp_path / "catalogue.db")
+    assert "damaged" in catalogue.notices[0]
+    assert catalogue.live()[1] == []
+    catalogue.close()
+
+
 def test_a_damaged_log_takes_the_latest_batches_back_whole_and_brings_no_id_back(tmp_path: Path) -> None:
     rng = random.Random(5)
     live = tmp_path / "live"

@@ -210,3 +210,13 @@ def test_a_reader_leaves_an_earlier_schema_to_the_service(tmp_path: Path) -> Non
     con.close()
     with pytest.raises(StoreError, match="start the service once"):
         SqliteCatalogue.open_reader(path)
+
+
+def test_two_stores_made_in_the_same_second_share_no_id(tmp_path: Path) -> None:
+    ids: list[int] = []
+    for name in ("one.db", "other.db"):
+        catalogue = SqliteCatalogue.open(tmp_path / name, clock=lambda: 1_800_000_000.0)
+        ids += catalogue.commit([found(b"/w/%d.jpg" % n, n) for n in range(100)]).ids.values()
+        catalogue.close()
+    assert len(set(ids)) == 200
+    assert all(0 < vector_id < 2**63 for vector_id in ids)

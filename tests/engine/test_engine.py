@@ -13,10 +13,11 @@ import pytest
 
 from benchmarks.torture.oracle import differences
 from benchmarks.torture.stub import StubEncoder, open_stub
+from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config, load
 from indexer.encoder import owner
 from indexer.engine import RunningEngine, open_engine
-from indexer.errors import ConfigError, DeviceFailed
+from indexer.errors import ConfigError, DeviceFailed, StoreCorrupt
 from indexer.types import ImageQuery, Pixels
 
 
@@ -150,3 +151,24 @@ def test_a_wrong_folder_is_told_before_a_model_is_opened(tmp_path: Path) -> None
     config = configured(tmp_path, {"watch.folders": [str(tmp_path / "no" / "such")]})
     with pytest.raises(ConfigError, match="does not exist"):
         open_engine(config, model=lambda *_: pytest.fail("opened a model"))
+
+
+def test_damage_that_is_met_while_opening_is_mended_by_opening_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "pictures", 3)
+    with engine_at(tmp_path) as engine:
+        assert settled(engine, tmp_path) == []
+    live = SqliteCatalogue.live
+    met: list[str] = []
+
+    def once(catalogue: SqliteCatalogue) -> object:
+        if not met:
+            met.append("a malformed page")
+            raise StoreCorrupt(met[0])
+        return live(catalogue)
+
+    monkeypatch.setattr(SqliteCatalogue, "live", once)
+    with engine_at(tmp_path) as engine:
+        assert settled(engine, tmp_path) == []
+    assert met

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.errors import FileChanged, ImageRefused
+from indexer.errors import CapacityError, FileChanged, ImageRefused
 from indexer.files import reading
 from indexer.files.reading import read_file
 from indexer.types import FilePath, Reason, Stamp
@@ -108,6 +108,15 @@ def test_an_io_error_is_refused_as_unreadable_and_may_pass(tmp_path: Path, monke
         read_file(as_path(file), 100)
     assert refused.value.reason is Reason.UNREADABLE
     assert refused.value.reason.transient
+
+
+def test_a_lack_of_descriptors_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: bytes, flags: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(reading.os, "open", fail)
+    with pytest.raises(CapacityError, match="Too many open files"):
+        read_file(as_path(tmp_path / "a.png"), 100)
 
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:

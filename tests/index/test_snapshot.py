@@ -325,7 +325,22 @@ def test_the_file_is_durable_before_it_has_its_name(folder: SnapshotFolder, monk
     called = steps(monkeypatch, -1, Crash)
     folder.save(filled())
     without_writes = [name for name in called if name != "write"]
-    assert without_writes == ["flush", "fsync", "replace", "fsync"] * 2
+    assert without_writes == ["fsync", *["flush", "fsync", "replace", "fsync"] * 2], "the folder itself, then each file"
+
+
+def test_a_generation_that_cannot_be_opened_for_want_of_descriptors_is_not_damaged(
+    folder: SnapshotFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.save(filled())
+
+    def fail(path: str, mode: str) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", fail)
+        with pytest.raises(StoreError, match="Too many open files"):
+            folder.load_into(MemoryIndex(DIM))
+    assert loaded(folder) == (1, content(filled()))
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.errors import ImageRefused, StoreFull
+from indexer.errors import CapacityError, ImageRefused, StoreError, StoreFull
 from indexer.geometry import Geometry
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
 from indexer.ingest.river import River, Sources
-from indexer.types import ContentHash, FilePath, Reason, content_hash
+from indexer.types import Committed, ContentHash, FilePath, Outcome, Reason, StoredFeature, content_hash
 from tests.fakes.catalogue import MemoryCatalogue
 from tests.fakes.features import MemoryFeatureCache
 from tests.fakes.index import MemoryIndex
@@ -47,6 +47,7 @@ class Bench:
             self.index,
             self.committer,
             self.budget,
+            retry_s=retry_s,
         )
 
     def start(self) -> Bench:
@@ -166,6 +167,20 @@ def test_a_refused_file_is_recorded_with_its_reason_and_tried_again_only_when_it
     bench.bring(b"/w/a.png")
     assert len(bench.files.reads) == 1
     bench.files.write(b"/w/a.png", b"good")
+    bench.bring(b"/w/a.png")
+    bench.check()
+    assert bench.catalogue.counts().refused == {}
+
+
+def test_a_file_refused_for_a_reason_that_may_pass_is_tried_again_as_it_is(bench: Bench) -> None:
+    def fail(path: FilePath) -> None:
+        raise ImageRefused(Reason.UNREADABLE, "Input/output error")
+
+    bench.files.before_read = fail
+    bench.files.write(b"/w/a.png", b"one")
+    bench.bring(b"/w/a.png")
+    assert bench.catalogue.counts().refused == {Reason.UNREADABLE: 1}
+    bench.files.before_read = lambda path: None
     bench.bring(b"/w/a.png")
     bench.check()
     assert bench.catalogue.counts().refused == {}
@@ -303,6 +318,98 @@ def test_a_full_disk_pauses_and_loses_nothing() -> None:
     bench.check()
     assert bench.committer.trouble is None
     assert bench.embedder.n_encoded == 1
+    bench.close()
+
+
+@pytest.mark.parametrize("where", ["read", "catalogue", "cache"])
+def test_what_is_not_the_files_fault_pauses_reading_and_loses_nothing(where: str) -> None:
+    bench = Bench()
+    tries = threading.Semaphore(0)
+    healthy = threading.Event()
+
+    def failing(really: Callable[..., object]) -> Callable[..., object]:
+        def maybe(*arguments: object) -> object:
+            if not healthy.is_set():
+                tries.release()
+                raise CapacityError("Too many open files") if where == "read" else StoreFull("cannot be opened")
+            return really(*arguments)
+
+        return maybe
+
+    if where == "read":
+        bench.files.before_read = failing(lambda path: None)
+    elif where == "catalogue":
+        bench.catalogue.file = failing(bench.catalogue.file)
+    else:
+        bench.cache.get_many = failing(bench.cache.get_many)
+    bench.start()
+    for n in range(5):
+        bench.settle.add(bench.files.write(b"/w/%d.png" % n, b"%d" % (n // 2)))
+    assert all(tries.acquire(timeout=10) for _ in range(20))
+    assert bench.river.trouble
+    healthy.set()
+    assert bench.settle.wait_empty()
+    bench.check()
+    assert bench.river.trouble is None
+    assert bench.catalogue.counts().refused == {}
+    bench.close()
+
+
+def test_an_outcome_that_cannot_be_stored_is_refused_and_its_neighbours_are_kept() -> None:
+    bench = Bench()
+    put_many = bench.cache.put_many
+
+    def put_unless_bad(features: Mapping[ContentHash, StoredFeature]) -> None:
+        if content_hash(b"5") in features:
+            raise ValueError("features must have unit length")
+        put_many(features)
+
+    bench.cache.put_many = put_unless_bad
+    paths = [bench.files.write(b"/w/%d.png" % n, b"%d" % n) for n in range(9)]
+    bench.river.start()
+    for path in paths:
+        bench.settle.add(path)
+    while bench.committer.n_waiting < len(paths):  # one batch
+        bench.settle.wait_empty(0.01)
+    bench.committer.start()
+    assert bench.settle.wait_empty()
+    (record,) = bench.catalogue.refused(10)
+    assert (record.path, record.reason) == (paths[5], Reason.NOT_STORABLE)
+    assert record.detail == "ValueError: features must have unit length"
+    assert bench.committer.trouble is None
+    assert bench.committer.n_waiting == 0
+    bench.cache.put_many = put_many
+    bench.bring(paths[5])
+    bench.check()
+    assert bench.catalogue.counts().refused == {}
+    bench.close()
+
+
+@pytest.mark.parametrize("error", [StoreError("a disk error"), RuntimeError("no idea"), StoreFull("no room")])
+def test_a_store_that_takes_nothing_pauses_and_refuses_nothing(error: Exception) -> None:
+    bench = Bench()
+    tries = threading.Semaphore(0)
+    healthy = threading.Event()
+    commit = bench.catalogue.commit
+
+    def commit_or_fail(outcomes: Sequence[Outcome]) -> Committed:
+        if not healthy.is_set():
+            tries.release()
+            raise error
+        return commit(outcomes)
+
+    bench.catalogue.commit = commit_or_fail
+    bench.start()
+    for n in range(5):
+        bench.settle.add(bench.files.write(b"/w/%d.png" % n, b"%d" % n))
+    assert all(tries.acquire(timeout=10) for _ in range(20))
+    assert str(error) in (bench.committer.trouble or "")
+    assert len(bench.settle) == 5
+    healthy.set()
+    assert bench.settle.wait_empty()
+    bench.check()
+    assert bench.catalogue.counts().refused == {}
+    assert bench.embedder.n_encoded == 5
     bench.close()
 
 

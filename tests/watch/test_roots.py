@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexer.errors import CapacityError
 from indexer.types import FilePath
 from indexer.watch.mounts import Mount, mount_of, mounts, mounts_below
 from indexer.watch.roots import RootIdentity, identify, judge
@@ -127,6 +128,15 @@ def test_the_mount_of_a_folder_is_the_nearest_and_latest_above_it(table: Sequenc
     assert kind(b"/srv/photosX") == (b"/srv", "xfs", False)
     assert kind(b"/mnt/my disk\\x/sub") == (b"/mnt/my disk\\x", "nfs4", True)
     assert kind(b"/srv/photos/usb/x") == (b"/srv/photos/usb", "fuse.sshfs", True)
+
+
+def test_a_lack_of_descriptors_is_told_and_no_disk_seems_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str, mode: str) -> object:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("builtins.open", fail)
+    with pytest.raises(CapacityError, match="Too many open files"):
+        mounts()
 
 
 def test_mounts_inside_a_folder_are_found(table: Sequence[Mount]) -> None:

@@ -196,6 +196,20 @@ def test_what_cannot_be_read_is_not_reported_gone(root: FilePath) -> None:
         os.chmod(root + b"/listed", 0o700)
 
 
+def test_a_lack_of_descriptors_ends_the_scan(root: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(root + b"/below/a.jpg")
+    real = os.scandir
+
+    def scandir(path: bytes) -> object:
+        if path.endswith(b"below"):
+            raise OSError(24, "Too many open files")
+        return real(path)
+
+    monkeypatch.setattr("indexer.watch.scan.os.scandir", scandir)
+    with pytest.raises(OSError, match="Too many open files"):
+        scan(root, Recorded({}))
+
+
 @pytest.mark.parametrize("broken", ["scandir", "stat"])
 def test_an_io_error_keeps_what_is_recorded(root: FilePath, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     ill = [write(root + b"/ill/%d.jpg" % i) for i in range(3)]
