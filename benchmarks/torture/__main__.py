@@ -9,7 +9,10 @@ from importlib import import_module
 
 from benchmarks.report import Row, emit
 
-TORTURES = ("kills", "exits", "daemons", "versions")
+TORTURES = (
+    "kills", "exits", "power", "damage", "watching", "writers", "hostile", "space", "faults", "longrun", "daemons",
+    "versions",
+)  # fmt: skip
 """Modules of this package. Each has `run(args)`, which yields rows; the first line of its docstring is its help."""
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.torture.oracle import differences
-from benchmarks.torture.stub import StubEncoder, open_stub
+from benchmarks.torture.stub import StubEncoder, configured, open_stub
 from indexer.catalogue.sqlite import SqliteCatalogue
-from indexer.config import Config, load
+from indexer.config import Config
 from indexer.engine import RunningEngine, open_engine
 from indexer.ports import Encoder
 from indexer.types import Committed, Found, Outcome
@@ -38,6 +38,7 @@ class Ack:
 
     seq: int
     paths: Mapping[str, str | None]
+    heard_s: float = field(default_factory=time.monotonic, compare=False)
 
 
 @dataclass
@@ -76,14 +77,7 @@ class Daemon:
 
     @property
     def config(self) -> Config:
-        mine = {
-            "watch.folders": [str(self.pictures)],
-            "watch.settle_s": 0.05,
-            "watch.rescan_s": 3600,
-            "model.name": "demo",
-            "store.dir": str(self.store),
-        }
-        return load(flags={**mine, **self.settings}, environ={}, cwd=self.root).config
+        return configured(self.root, self.settings)
 
     def start(self) -> Daemon:
         """Start a child and return when it answers; raises what its start raised, as text."""
@@ -211,6 +205,7 @@ def _save(engine: RunningEngine) -> None:
 QUESTIONS: Mapping[str, Callable[[RunningEngine], Any]] = {
     "rest": _rest,
     "save": _save,
+    "rescan": lambda engine: engine.rescan(),
     "stats": lambda engine: engine.stats(),
 }
 

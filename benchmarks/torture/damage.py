@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.report import Row, at_least, at_most, emit
+from benchmarks.report import Row, at_least, at_most
 from benchmarks.torture.daemon import Daemon
 from benchmarks.torture.deeds import damage
 from benchmarks.torture.disks import memory
@@ -221,11 +221,6 @@ def n_until_caught(mutant: str, n: int, seed: int, n_files: int = N_FILES) -> in
     return 0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, help=f"damaged stores (default: {N_MUTANTS:,})")
-    parser.add_argument("--seed", type=int, default=1)
-
-
 def run(args: argparse.Namespace) -> Iterator[Row]:
     began = time.perf_counter()
     verdicts = list(torture(args.rounds or N_MUTANTS, args.seed))
@@ -255,15 +250,3 @@ def rows(verdicts: Sequence[Verdict], what: str) -> Iterator[Row]:
 
 def _some(cases: Sequence[str]) -> str:
     return f" ({'; '.join(cases[:3])})" if cases else ""
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(arguments)
-    emit(run(options), options.json)
-
-
-if __name__ == "__main__":
-    main()

@@ -243,6 +243,139 @@ MUTANTS: Mapping[str, Mutant] = {
 # ---------------------------------------------------------------- figures
 
 
+def run(self, config: Config) -> None:
+        try:
+            with open_engine(config, watch=False, model=open_stub) as engine:
+                self._as_it_opens(engine)
+            with open_engine(config, model=open_stub) as engine:
+                self.wrong += [] if engine.wait_idle(30) else ["it does not come to rest"]
+                self.wrong += differences(engine, config.folders, config.watch.exclude)
+        except IndexerError as e:
+            self.lost.append(f"it does not open: {type(e).__name__}: {e}")
+
+    def _as_it_opens(self, engine: RunningEngine) -> None:
+        """Before anything was read again from the files."""
+        catalogue = engine.parts.catalogue
+        ids, hashes = catalogue.live()
+        recorded: dict[bytes, str | None] = {bytes(r.path): None for r in catalogue.refused(1 << 30)}
+        for record in catalogue.images(ids.tolist()).values():
+            recorded |= dict.fromkeys(map(bytes, record.paths), record.hash.hex())
+        lost = self._shelf.lost(recorded, self._acks)
+        self.lost += [f"{len(lost)} acknowledged paths are lost, such as {lost[0]!r}"] if lost else []
+        engine.wait_idle(30)
+        if engine.parts.embedder.n_encoded:
+            self.lost.append(f"{engine.parts.embedder.n_encoded} acknowledged features are lost")
+        self.wrong += engine.stats().notices
+        self.wrong += [f"a generation is damaged: {path.name}" for path in engine.parts.index_dir.rglob("*.bad")]
+        if engine.stats().generation < self._promised:
+            self.wrong.append(f"generation {self._promised} was saved, {engine.stats().generation} is there")
+        known = [i for i, hash in enumerate(hashes) if hash.hex() in self._shelf.contents]
+        if known:
+            features = np.stack([feature_of(self._shelf.contents[hashes[i].hex()]) for i in known])
+            rows, _ = engine.parts.geometry.rows(features)
+            if (engine.parts.index.rows(ids[known]) != rows).any():
+                self.wrong.append("a row is not its content's: a bad generation is served")
+
+
+# ---------------------------------------------------------------- in the child
+
+
+def _prepare(prepare_disk: Callable[[], None], mutant: str) -> None:
+    from indexer.engine import keeper
+
+    keeper.SNAPSHOT_S = keeper.SNAPSHOT_SHARE = 0  # as often as it looks
+    questions: Any = daemon_module.QUESTIONS
+    questions["generation"] = _save
+    if mutant:
+        MUTANTS[mutant].plant()
+    prepare_disk()
+
+
+def _save(engine: RunningEngine) -> int:
+    engine._keeper.save_anew()  # noqa: SLF001 # no door asks for it
+    return engine._keeper.generation  # noqa: SLF001
+
+
+def _catalogue(synchronous: str) -> None:
+    def careless(path: Path) -> Any:
+        con = open_writer(path)
+        con.execute(f"PRAGMA synchronous = {synchronous}")
+        return con
+
+    patch("indexer.catalogue.opening.open_writer", careless).start()
+
+
+def _features(synchronous: int) -> None:
+    from indexer.features import rawdisk
+
+    rawdisk._SETTINGS["sqlite_synchronous"] = synchronous  # noqa: SLF001
+
+
+class _RowsUnsynced:
+    """The module `os`, whose fsync leaves a snapshot's rows out."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def fsync(self, descriptor: int) -> None:
+        if not os.readlink(f"/proc/self/fd/{descriptor}").endswith(".rows.tmp"):
+            os.fsync(descriptor)
+
+
+def _snapshot_unsynced() -> None:
+    patch("indexer.index.snapshot.os", _RowsUnsynced()).start()
+
+
+def _snapshot_unsynced_and_unchecked() -> None:
+    _snapshot_unsynced()
+    for each in _unchecked():
+        each.start()
+
+
+def _unchecked() -> list[Any]:
+    return [
+        patch("indexer.index.snapshot.chunk_digest", lambda *parts: ""),
+        patch("indexer.index.manifest.manifest_digest", lambda facts: ""),
+    ]
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Nobody looks at the digests of a snapshot and its manifest."""
+    with ExitStack() as stack:
+        for each in _unchecked():
+            stack.enter_context(each)
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """The product without one precaution.
+
+    Attributes:
+        plant: Takes it away, in the child that writes.
+        reading: Takes it away where the store is opened after the cut.
+        evidence: What catches it, if not anything does.
+    """
+
+    plant: Callable[[], None]
+    reading: Callable[[], AbstractContextManager[None]] = nullcontext
+    evidence: str = ""
+
+
+MUTANTS: Mapping[str, Mutant] = {
+    "the catalogue's synchronous=NORMAL": Mutant(partial(_catalogue, "NORMAL")),
+    "the catalogue's synchronous=OFF": Mutant(partial(_catalogue, "OFF")),
+    "the features' synchronous=NORMAL": Mutant(partial(_features, 1)),
+    "the features' synchronous=OFF": Mutant(partial(_features, 0)),
+    "a snapshot's rows without fsync": Mutant(_snapshot_unsynced),
+    "the same without checksums": Mutant(_snapshot_unsynced_and_unchecked, unchecked, "is served"),
+}
+
+
+# ---------------------------------------------------------------- figures
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, help=f"power cuts (default: {N_CUTS:,})")
     parser.add_argument("--seed", type=int, default=1)
@@ -272,15 +405,3 @@ def _rows(ids: tuple[str, str], what: str, make: Callable[[Path], Disk], args: a
     whole = f"{cuts.n} power cuts ({what}), {cuts.n_acknowledged:,} paths acknowledged, seed {args.seed}"
     yield at_most(ids[0], f"{whole}: acknowledged but lost{told}", len(cuts.lost), "", 0)
     yield at_most(ids[1], "the same: damaged databases, bad generations, differences at rest", len(cuts.wrong), "", 0)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(arguments)
-    emit(run(options), options.json)
-
-
-if __name__ == "__main__":
-    main()

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from benchmarks.report import Row, at_least, at_most, emit, skipped
+from benchmarks.report import Row, at_least, at_most, skipped
 from benchmarks.torture import vfs
 from benchmarks.torture.daemon import Daemon
 from benchmarks.torture.disks import memory
@@ -230,11 +230,6 @@ def starts_on_read_only(folder: Path) -> str:
 # ---------------------------------------------------------------- figures
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, help=f"points of free space (default: {N_POINTS:,})")
-    parser.add_argument("--seed", type=int, default=1)
-
-
 def run(args: argparse.Namespace) -> Iterator[Row]:
     logging.disable(logging.CRITICAL)
     n_points = args.rounds or N_POINTS
@@ -299,15 +294,3 @@ def rows(ids: tuple[str, str], what: str, points: Sequence[Point]) -> Iterator[R
     yield at_most(ids[0], whole, len(wrong), "points", 0)
     slowest_s = max((point.resumed_s for point in points), default=0.0)
     yield at_most(ids[1], f"the same, {n_paused} paused: slowest to rest after the end of it", slowest_s, "s", 10)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(arguments)
-    emit(run(options), options.json)
-
-
-if __name__ == "__main__":
-    main()

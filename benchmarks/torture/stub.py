@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.config import Config
+from indexer.config import Config, load
 from indexer.encoder.lane import EncoderLane
 from indexer.engine.parts import BATCH_SIZE, IMAGES_ON_THEIR_WAY, Model
 from indexer.errors import ImageRefused
@@ -93,6 +95,19 @@ def space_of(version: int = 0) -> EmbeddingSpace:
     if version == 2:
         return replace(space, preprocess=replace(space.preprocess, mode="scaled"))
     return replace(space, weights=f"random-{version}")
+
+
+def configured(root: Path, settings: Mapping[str, Any] | None = None) -> Config:
+    """A store `data` over a folder `pictures`, both below `root`; `section.key` -> value over what suits a harness."""
+    (root / "pictures").mkdir(parents=True, exist_ok=True)
+    mine = {
+        "watch.folders": [str(root / "pictures")],
+        "watch.settle_s": 0.05,
+        "watch.rescan_s": 3600,
+        "model.name": "demo",
+        "store.dir": str(root / "data"),
+    }
+    return load(flags={**mine, **(settings or {})}, environ={}, cwd=root).config
 
 
 def open_stub(config: Config, data: DataDir, stack: ExitStack, build: Callable[[], Encoder] = StubEncoder) -> Model:

@@ -256,8 +256,9 @@ class EncoderLane:
                 if not rests_s and (self._again or self._bulk):
                     return self._bulk_turn(self._batch.now)
                 self._work.wait(rests_s or None)
+            limit = self._batch.now
             texts = _started(self._texts, len(self._texts))
-            return _Turn(texts, _started(self._queries, self._batch.now), is_bulk=False)
+            return _Turn(texts, _started(self._queries, limit), is_bulk=False)
 
     def _bulk_turn(self, limit: int) -> _Turn:
         pictures, self._again = self._again[:limit], self._again[limit:]

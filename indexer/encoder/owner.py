@@ -32,7 +32,12 @@ Trouble: TypeAlias = DeviceOutOfMemory | DeviceFailed
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A run of items to encode together; again, if the device failed on them (`suspect`) or gave no finite feature."""
+    """A run of items to encode together.
+
+    Attributes:
+        suspect: The device failed on them, or the single one did not fit.
+        second_look: There was no finite feature of the single one.
+    """
 
     span: range
     suspect: bool = False
@@ -157,8 +162,8 @@ class Owner:
         if isinstance(trouble, DeviceFailed):
             _log.error("The device failed on a batch of %d: %s", len(work.span), trouble)
             self.close()
-            if not work.suspect:
-                return [replace(work, suspect=True)]
+        if not work.suspect and (isinstance(trouble, DeviceFailed) or len(work.span) == 1):
+            return [replace(work, suspect=True)]
         return list(reversed(work.halves())) if len(work.span) > 1 else []
 
     def _reopened(self) -> Encoder | DeviceFailed:

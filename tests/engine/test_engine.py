@@ -12,24 +12,12 @@ from typing import Any
 import pytest
 
 from benchmarks.torture.oracle import differences
-from benchmarks.torture.stub import StubEncoder, open_stub
+from benchmarks.torture.stub import StubEncoder, configured, open_stub
 from indexer.catalogue.sqlite import SqliteCatalogue
-from indexer.config import Config, load
 from indexer.encoder import owner
 from indexer.engine import RunningEngine, open_engine
 from indexer.errors import ConfigError, DeviceFailed, StoreCorrupt
 from indexer.types import ImageQuery, Pixels
-
-
-def configured(root: Path, settings: Mapping[str, Any] | None = None) -> Config:
-    (root / "pictures").mkdir(exist_ok=True)
-    mine = {
-        "watch.folders": [str(root / "pictures")],
-        "watch.settle_s": 0.05,
-        "model.name": "demo",
-        "store.dir": str(root / "data"),
-    }
-    return load(flags={**mine, **(settings or {})}, environ={}, cwd=root).config
 
 
 @contextmanager

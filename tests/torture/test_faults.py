@@ -1,0 +1,20 @@
+"""An encoder with faults of every kind: every picture is stored once, and searches go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.torture import faults
+from indexer.encoder import owner
+
+
+def test_every_picture_is_stored_once_whatever_the_encoder_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "REOPEN_DELAYS_S", (0.0, 0.02))
+    result = faults.torture(tmp_path, 400, seed=2)
+    assert sum(result.plan.n_met.values()) == 40
+    assert (result.differing, result.errors, result.n_refused) == ([], [], 0)
+    assert result.n_encoded == 400

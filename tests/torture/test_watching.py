@@ -1,0 +1,34 @@
+"""Floods, moved folders, lost roots and odd files, in small: what is searchable equals the folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import Row
+from benchmarks.torture import watching
+from benchmarks.torture.watching import Scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    scene.daemon.kill()
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [watching.flood, watching.renames, watching.folder_out_and_in, watching.root_made_anew, watching.odd_files],
+    ids=lambda scenario: scenario.__name__,
+)
+def test_what_is_searchable_equals_the_folders(scenario: Callable[[Scene, int], Iterator[Row]], scene: Scene) -> None:
+    missed = [row for row in scenario(scene, 900) if not row.ok]
+    assert missed == []
+
+
+def test_what_an_unmounted_disk_held_is_kept(scene: Scene) -> None:
+    missed = [row for row in watching.root_unmounted(scene, 900) if row.ok is False]
+    assert missed == []
