@@ -173,11 +173,12 @@ class Rescans:
         )  # fmt: skip
 
     def _n_lost(self, missing: Sequence[FilePath], changed: Set[tuple[int, int]]) -> int:
-        """How many missing files did not just come up under another name."""
-        if not changed:
-            return len(missing)
-        records = map(self._catalogue.file, missing)
-        return sum((r.stamp.device, r.stamp.inode) not in changed for r in records if r is not None)
+        """How many missing files are not there under another name, just come up or known already."""
+        records = [record for path in missing if (record := self._catalogue.file(path)) is not None]
+        gone = set(missing)
+        images = self._catalogue.images([record.vector_id for record in records if record.vector_id is not None])
+        alive = {i for i, image in images.items() if not gone.issuperset(image.paths)}
+        return sum(r.vector_id not in alive and (r.stamp.device, r.stamp.inode) not in changed for r in records)
 
     def _believe(self, folder: FilePath, missing: Sequence[FilePath], n_lost: int, confirmed: bool) -> None:
         """Missing files go on as dirty paths, unless so many at once are lost that a disk may be."""

@@ -175,6 +175,19 @@ def test_files_that_came_up_under_another_name_are_not_lost(tmp_path: Path) -> N
     assert len(world.settle.paths) == 7
 
 
+def test_files_whose_content_is_known_under_another_name_are_not_lost(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    hash, info = content_hash(b"picture"), ImageInfo("PNG", 1, 1, 1)
+    old, new = FilePath(bytes(tmp_path / "old.png")), FilePath(bytes(tmp_path / "new.png"))
+    world.catalogue.commit([Found(path, Stamp(1, i, 1, 1, 1), hash, info) for i, path in enumerate((old, new))])
+    both_gone = [FilePath(bytes(tmp_path / f"{i}.png")) for i in range(2)]
+    world.catalogue.commit([Found(path, Stamp(1, 9, 1, 1, 1), content_hash(b"other"), info) for path in both_gone])
+    world.scanner.differing = [old, *both_gone]
+    world.rescans.start()
+    world.wait_scans(1)
+    assert world.asked == [2]
+
+
 def test_what_the_kernel_says_was_moved_away_is_not_doubted_for_its_number(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.scanner.differing = [FilePath(b"%s/a/%d.png" % (bytes(tmp_path), i)) for i in range(2000)]

@@ -212,7 +212,7 @@ def test_pixels_of_another_shape_or_type_are_the_callers_mistake(lane: EncoderLa
 
 def test_words_without_a_text_tower_are_refused_at_once() -> None:
     lane = EncoderLane(lambda: StubEncoder(has_text=False), batch_size=8)
-    with pytest.raises(NoTextTower):
+    with pytest.raises(NoTextTower, match="pretrained"):
         lane.embed_texts(["a cat"])
     lane.close()
 
