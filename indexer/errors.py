@@ -134,3 +134,10 @@ class FileChanged(IndexerError):
 
 class Unreachable(IndexerError):
     """No server answers at the address."""
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether waiting may cure it: the store or the machine is to blame, and no file."""
+    if isinstance(error, OSError):
+        return error.errno in SHORTAGE
+    return isinstance(error, StoreError | CapacityError) and not isinstance(error, StoreCorrupt)

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 
-from indexer.errors import SHORTAGE, CapacityError, StoreCorrupt, StoreError
+from indexer.errors import CapacityError, StoreError, may_pass
 from indexer.ports import CatalogueReading, Scanner, Settle
-from indexer.types import MOVED_AWAY, FilePath, display_path
+from indexer.types import MOVED_AWAY, FilePath, Stamp, display_path
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ class Rescans:
         folders: The watched folders.
         scanner, catalogue: Truth and what is known of it.
         settle: Where differing paths go.
-        doubt: Why that many missing files at or below a folder are not believed to be gone; None when they are.
+        doubt: Why missing files at or below a folder are not believed to be gone; None when they are. Called with the
+            folder, how many are missing, and how many of these are not there under another name.
         accept: Called with each folder that was scanned without doubt: what stands there is what is recorded.
         unsearchable: Recorded paths below a watched folder whose content has no row: asked after each scan of it, for
             neither events nor stamps tell of them.
@@ -36,7 +37,7 @@ class Rescans:
         scanner: Scanner,
         catalogue: CatalogueReading,
         settle: Settle,
-        doubt: Callable[[FilePath, int], str | None],
+        doubt: Callable[[FilePath, int, int], str | None],
         accept: Callable[[FilePath], None],
         unsearchable: Callable[[FilePath], Iterable[FilePath]],
         every_s: float,
@@ -56,7 +57,7 @@ class Rescans:
         self._changed = threading.Condition()
         self._closed = False
         self._scanning = False
-        self._confirmed = False
+        self._confirmed: set[FilePath] = set()
         self._failed: dict[FilePath, tuple[str, str]] = {}  # what it was wanted for, and why it failed
         self._thread = threading.Thread(target=self._run, name="rescan", daemon=True)
 
@@ -73,7 +74,8 @@ class Rescans:
     def request_all(self, reason: str, *, confirm: bool = False) -> None:
         """Scan every folder soon; with `confirm`, files that it misses are gone however many they are."""
         with self._changed:
-            self._confirmed |= confirm
+            if confirm:
+                self._confirmed.update(self._folders)
             for folder in self._folders:
                 self._want(folder, reason)
 
@@ -121,14 +123,14 @@ class Rescans:
                 for folder, (reason, _) in self._failed.items():
                     self._wanted.setdefault(folder, reason)
                 wanted, self._wanted = self._wanted, {}
-                confirmed, self._confirmed = self._confirmed, False
+                confirmed, self._confirmed = self._confirmed, set()
                 self._scanning = True
             if not wanted:
                 wanted = dict.fromkeys(self._folders, "interval")
             if set(self._folders) <= wanted.keys():
                 next_full = time.monotonic() + self._every_s
             for folder, reason in wanted.items():
-                self._scan_safely(folder, reason, confirmed)
+                self._scan_safely(folder, reason, folder in confirmed)
 
     def _scan_safely(self, folder: FilePath, reason: str, confirmed: bool) -> None:
         failure = ""
@@ -136,7 +138,7 @@ class Rescans:
             self._scan(folder, reason, confirmed)
         except (OSError, StoreError, CapacityError) as e:
             why = e.strerror if isinstance(e, OSError) else e
-            if e.errno in SHORTAGE if isinstance(e, OSError) else not isinstance(e, StoreCorrupt):
+            if may_pass(e):
                 failure = f"{display_path(folder)} cannot be scanned: {why}"
             logger.warning("%s cannot be listed, its files are kept as they are: %s", display_path(folder), why)
         except Exception:  # a worker's loop: the next interval tries again
@@ -145,11 +147,12 @@ class Rescans:
             self._failed.pop(folder, None)
             if failure:
                 self._failed[folder] = reason, failure
-                self._confirmed |= confirmed
+                if confirmed:
+                    self._confirmed.add(folder)
 
     def _scan(self, folder: FilePath, reason: str, confirmed: bool) -> None:
         started = time.monotonic()
-        changed: set[tuple[int, int]] = set()  # device and inode
+        changed: set[Stamp] = set()
         missing: list[FilePath] = []
         for path in self._scanner.scan(folder, self._catalogue.folder, self._catalogue.folders_under):
             if self._closed:
@@ -159,7 +162,7 @@ class Rescans:
             except OSError:
                 missing.append(path)
             else:
-                changed.add((status.st_dev, status.st_ino))
+                changed.add(_kept_by_a_rename(Stamp.of(status)))
                 self._settle.add(path)
         n_lost = 0 if reason == MOVED_AWAY else self._n_lost(missing, changed)
         self._believe(folder, missing, n_lost, confirmed)
@@ -172,17 +175,17 @@ class Rescans:
             display_path(folder), reason, len(changed), len(missing), time.monotonic() - started,
         )  # fmt: skip
 
-    def _n_lost(self, missing: Sequence[FilePath], changed: Set[tuple[int, int]]) -> int:
+    def _n_lost(self, missing: Sequence[FilePath], changed: Set[Stamp]) -> int:
         """How many missing files are not there under another name, just come up or known already."""
         records = [record for path in missing if (record := self._catalogue.file(path)) is not None]
         gone = set(missing)
         images = self._catalogue.images([record.vector_id for record in records if record.vector_id is not None])
         alive = {i for i, image in images.items() if not gone.issuperset(image.paths)}
-        return sum(r.vector_id not in alive and (r.stamp.device, r.stamp.inode) not in changed for r in records)
+        return len(missing) - sum(r.vector_id in alive or _kept_by_a_rename(r.stamp) in changed for r in records)
 
     def _believe(self, folder: FilePath, missing: Sequence[FilePath], n_lost: int, confirmed: bool) -> None:
         """Missing files go on as dirty paths, unless so many at once are lost that a disk may be."""
-        doubt = self._doubt(folder, max(1, n_lost)) if missing and not confirmed else None
+        doubt = self._doubt(folder, len(missing), n_lost) if missing and not confirmed else None
         with self._changed:
             for held in [held for held in self._held if held == folder or held.startswith(folder + b"/")]:
                 del self._held[held]
@@ -194,3 +197,8 @@ class Rescans:
         self._accept(folder)
         for path in missing:
             self._settle.add(path)
+
+
+def _kept_by_a_rename(stamp: Stamp) -> Stamp:
+    """What a file still has under another name. Its inode alone would not do: another disk numbers its own alike."""
+    return stamp._replace(ctime_ns=0)

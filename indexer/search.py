@@ -184,7 +184,16 @@ class Search:
         else:
             found = self._index.search(aim.vector[None, :], k)
         real = found.ids[0] >= 0
-        return found.ids[0][real], found.scores[0][real]
+        ids, scores = found.ids[0][real], found.scores[0][real]
+        return (ids, scores) if aim.joint else self._cosines(aim.vector, ids, scores)
+
+    def _cosines(self, query: Matrix, ids: Ids, products: Matrix) -> tuple[Ids, Matrix]:
+        """Candidates by cosine: rows in float16 are of unit length to 1e-4 only, and a longer one would seem closer."""
+        lengths = np.linalg.norm(self._index.rows(ids).astype(np.float32), axis=1)
+        lengths[~(lengths > 0)] = 1.0  # not a number: removed since, and no answer
+        scores = products / lengths / max(float(np.linalg.norm(query)), 1e-9)
+        best = np.lexsort((ids, -scores))
+        return ids[best], scores[best].astype(np.float32)
 
 
 def parse_id(id: str) -> ContentHash:

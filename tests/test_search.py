@@ -73,6 +73,18 @@ def test_every_image_is_its_own_top_hit(world: World) -> None:
         assert hit.score == pytest.approx(1.0, abs=2e-3)
 
 
+def test_an_image_is_its_own_top_hit_though_a_rounded_row_beside_it_is_longer(visual: World) -> None:
+    own, other = visual.ids[3], visual.ids[4]
+    row = visual.index.rows(np.array([own]))[0].astype(np.float32)
+    longer = (1.002 * row).astype(np.float16)
+    longer[0] += np.float16(1e-3)
+    rows, norms = visual.geometry.rows(np.stack([row.astype(np.float16), longer]))
+    visual.index.upsert(np.array([own, other]), rows, norms)
+    first, second = visual.search.search(ImageQuery(visual.data[3]), limit=2).hits
+    assert (first.id, second.id) == (visual.id(3), visual.id(4))
+    assert second.score < first.score == pytest.approx(1.0, abs=1e-5)
+
+
 def test_words_are_ranked_exactly_as_the_whole_joint_space_ranks_them(world: World) -> None:
     for text in ("a red circle", "two stars", "night"):
         query = world.search.embed_texts([text])[0].astype(np.float64)

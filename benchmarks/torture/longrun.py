@@ -87,7 +87,8 @@ def torture(root: Path, seconds: float, seed: int, n_rows: int = ROWS) -> Result
         engine.wait_idle(120)
         gone_at = _watch_the_gone()
         threads = [
-            threading.Thread(target=_search, args=(engine, done, result, gone_at, seed + i)) for i in range(SEARCHERS)
+            threading.Thread(target=_search, args=(engine, done, result, gone_at, seed + i, n_rows))
+            for i in range(SEARCHERS)
         ]
         threads.append(threading.Thread(target=_change, args=(config.folders[0], done, result, seed)))
         began = time.monotonic()
@@ -147,13 +148,13 @@ def _watch_the_gone() -> dict[bytes, float]:
 
 
 def _search(
-    engine: RunningEngine, done: threading.Event, result: Result, gone_at: dict[bytes, float], seed: int
+    engine: RunningEngine, done: threading.Event, result: Result, gone_at: dict[bytes, float], seed: int, n_rows: int
 ) -> None:
     rng = random.Random(seed)
     while not done.is_set():
         try:
             asked = time.monotonic()
-            hits = engine.search(_question(rng, engine), rng.choice((1, 10, 50))).hits
+            hits = engine.search(_question(rng, engine, n_rows), rng.choice((1, 10, 50))).hits
         except NotFound:
             continue  # deleted since
         except Exception as e:
@@ -166,14 +167,14 @@ def _search(
         done.wait(rng.uniform(0, 0.2))
 
 
-def _question(rng: random.Random, engine: RunningEngine) -> Query:
+def _question(rng: random.Random, engine: RunningEngine, n_rows: int) -> Query:
     match rng.randrange(4):
         case 0:
             return TextQuery(f"words {rng.randrange(1000)}")
         case 1:
             return ImageQuery(b"never seen %d" % rng.randrange(10**9))
         case 2:
-            return IdQuery(content_hash(b"first %d" % rng.randrange(ROWS)).hex())
+            return IdQuery(content_hash(b"first %d" % rng.randrange(n_rows)).hex())
         case _:
             return VectorQuery([rng.gauss(0, 1) for _ in range(engine.dims[0])])
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from indexer.encoder.batch_size import BatchSize
 from indexer.encoder.meter import Meter
 from indexer.encoder.owner import Owner
-from indexer.errors import DeviceFailed, NoTextTower, Overloaded, Stopped
+from indexer.errors import DeviceFailed, ImageRefused, NoTextTower, Overloaded, Stopped
 from indexer.ports import Encoder
-from indexer.types import Embeddings, EmbeddingSpace, Matrix, Pixels
+from indexer.types import Embeddings, EmbeddingSpace, Matrix, Pixels, Reason
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ MAX_URGENT: Final = 1024
 
 MAX_RETRY_S: Final = 30.0
 
+SUSPECT_AFTER: Final = 3
+"""Losses of the device after which the pictures of a batch go one by one."""
+
 T = TypeVar("T")
 
 
@@ -41,6 +44,8 @@ class _Job(Generic[T]):
     item: T
     n: int
     future: Future[Any] = field(default_factory=Future)
+    n_lost: int = 0
+    """How often the device was lost for good with this one in a batch."""
 
 
 @dataclass(slots=True)
@@ -261,6 +266,8 @@ class EncoderLane:
             return _Turn(texts, _started(self._queries, limit), is_bulk=False)
 
     def _bulk_turn(self, limit: int) -> _Turn:
+        if self._again and self._again[0].n_lost >= SUSPECT_AFTER:
+            limit = 1  # one of a batch that loses the device again and again
         pictures, self._again = self._again[:limit], self._again[limit:]
         pictures += _started(self._bulk, limit - len(pictures))
         self._room.notify_all()
@@ -272,12 +279,20 @@ class EncoderLane:
         if turn.pictures:
             answered = list(zip(turn.pictures, _attempt(owner.features, turn.pictures), strict=True))
             if turn.is_bulk:
-                lost = [job for job, answer in answered if isinstance(answer, DeviceFailed)]
-                with self._work:
-                    self._again = lost + self._again
-                answered = [(job, answer) for job, answer in answered if not isinstance(answer, DeviceFailed)]
+                answered = self._keep_lost(answered, owner.has_tried)
                 self._n_encoded += sum(not isinstance(answer, Exception) for _, answer in answered)
             _tell(answered)
+
+    def _keep_lost(self, answered: list[tuple[_Job[Pixels], Any]], tried: bool) -> list[tuple[_Job[Pixels], Any]]:
+        """Put back what has no answer because the device was lost; alone and lost again, a picture is to blame."""
+        lost = [job for job, answer in answered if isinstance(answer, DeviceFailed)]
+        for job in lost:
+            job.n_lost += tried
+        if tried and len(answered) == 1 and lost and lost[0].n_lost > SUSPECT_AFTER:
+            return [(lost[0], ImageRefused(Reason.DEVICE_FAILED, "the device is lost whenever it is encoded"))]
+        with self._work:
+            self._again = lost + self._again
+        return [(job, answer) for job, answer in answered if not isinstance(answer, DeviceFailed)]
 
     def _abandon(self) -> None:
         """The thread ends: whoever still waits, because it ended by accident, is told."""

@@ -56,7 +56,7 @@ class OpenClipEncoder:
         with device_errors(placement.device), torch.inference_mode():
             loaded = load(model, weights, placement, checkpoint)
             self._pass, dim = _image_pass(model, checkpoint, placement)
-        self._text = _text_tower(model.to(placement.device), checkpoint, placement) if loaded.has_text else None
+            self._text = _text_tower(model.to(placement.device), checkpoint, placement) if loaded.has_text else None
         self._checkpoint = checkpoint
         self._placement = placement
         self._projection = loaded.projection

@@ -79,6 +79,8 @@ class Owner:
         self._wait = wait
         self._encoder: Encoder | None = build()
         self._rest_until = clock()
+        self.has_tried = False
+        """Whether the last call got as far as to an encoder."""
         self.trouble: str | None = None
         """Why there is no encoder now, once it could not be opened anew."""
         self.space = self._encoder.space
@@ -136,11 +138,13 @@ class Owner:
     ) -> list[T | IndexerError]:
         answers: dict[int, T | IndexerError] = {}
         todo = [_Work(range(n))]
+        self.has_tried = False
         while todo:
             work = todo.pop()
             encoder = self._encoder or self._reopened()
             if isinstance(encoder, DeviceFailed):
                 return [answers.get(place, encoder) for place in range(n)]
+            self.has_tried = True
             outcome = _tried(encode, encoder, work.span)
             if isinstance(outcome, DeviceOutOfMemory | DeviceFailed):
                 again = self._after(outcome, work)
@@ -170,12 +174,12 @@ class Owner:
         """A new encoder in place of the one whose device failed."""
         if self.rests_s:
             return DeviceFailed(f"{self.device} is lost; it is tried again within {REST_S:.0f} s")
-        last: IndexerError | None = None
+        last: Exception | None = None
         for delay_s in REOPEN_DELAYS_S:
             self._wait(delay_s)
             try:
                 self._encoder = self._build()
-            except IndexerError as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, there is no encoder; the next try may bring one
                 last = error
                 _log.warning("The encoder could not be opened anew: %s", error)
                 continue

@@ -50,14 +50,20 @@ class RootGuard:
         remembered = self._remembered.get(root)
         return remembered is None or (now.device, now.mount) == (remembered.device, remembered.mount)
 
-    def doubt(self, folder: FilePath, n_missing: int) -> str | None:
-        """Why that many missing files at or below `folder` are not believed to be gone; None when they are."""
+    def doubt(self, folder: FilePath, n_missing: int, n_lost: int) -> str | None:
+        """Why missing files at or below `folder` are not believed to be gone; None when they are.
+
+        Args:
+            folder: A watched folder, or one below it.
+            n_missing: Files that are recorded and not there.
+            n_lost: Those of them that are not there under another name either.
+        """
         root = self._root_of(folder)
         if root is None:
             return None
         now, remembered = identify(root), self._remembered.get(root)
         n_recorded = self._n_recorded(root) if n_missing > HELD_ABOVE_FILES or now != remembered else n_missing + 1
-        judgement = judge(root, now, remembered, n_recorded, n_missing)
+        judgement = judge(root, now, remembered, n_recorded, n_missing, n_lost)
         if judgement.verdict == "ok":
             self.accept(root)
             return None

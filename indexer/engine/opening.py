@@ -75,7 +75,9 @@ def _open_engine(config: Config, watch: bool, model: OpenModel) -> RunningEngine
         stack.callback(cache.close)
         parts = open_parts(config, data, opened, catalogue, cache, stack)
         inflow = open_inflow(config, parts, catalogue, cache, watching=watch)
-        return RunningEngine(parts, inflow, data.publish, stack.pop_all().close).start()
+        engine = RunningEngine(parts, inflow, data.publish, (closing := ExitStack()).close)
+        closing.push(stack.pop_all())
+    return engine.start()
 
 
 @contextmanager
@@ -84,7 +86,8 @@ def _as_store_error(config: Config) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise StoreError(f"{config.store_dir} cannot be opened: {e.strerror or e} ({e.filename})") from e
+        what = e.filename or config.store_dir
+        raise StoreError(f"the service cannot start: {what}: {e.strerror or e}") from e
 
 
 def open_reader(config: Config) -> RunningEngine:
@@ -102,7 +105,9 @@ def open_reader(config: Config) -> RunningEngine:
         cache = FeatureReader(data.features, model.embedder.space)
         stack.callback(cache.close)
         parts = open_parts(config, data, model, catalogue, cache, stack)
-        return RunningEngine(parts, None, lambda _url: None, stack.pop_all().close).start()
+        engine = RunningEngine(parts, None, lambda _url: None, (closing := ExitStack()).close)
+        closing.push(stack.pop_all())
+    return engine.start()
 
 
 def running_server(config: Config) -> Holder | None:

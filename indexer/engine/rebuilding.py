@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from indexer.errors import InputError
+from indexer.errors import InputError, Stopped
 from indexer.ports import CatalogueReading
 from indexer.restore import Restored
 from indexer.types import ContentHash, Progress
 
 logger = logging.getLogger(__name__)
+
+# Contents sent through the river together: with their paths far fewer than it holds.
+AT_ONCE = 50_000
 
 
 class Rebuilding:
@@ -62,7 +65,10 @@ class Rebuilding:
 
         Raises:
             InputError: The other kind runs.
+            Stopped: The service is going down.
         """
+        if self._stopping.is_set():
+            raise Stopped("the service is going down")
         task = "reencode" if reencode else "rebuild"
         with self._lock:
             if self._progress is None or not self._progress.running:
@@ -83,8 +89,14 @@ class Rebuilding:
         summary: dict[str, int | float] = {}
         error = ""
         try:
-            with self._alone:
+            while not self._alone.acquire(timeout=0.2):
+                self._go_on()
+            try:
                 summary = self._rebuild(reencode)
+            finally:
+                self._alone.release()
+        except Stopped as e:
+            error = str(e)
         except Exception as e:  # a worker's loop: the reason goes to whoever asks, the service goes on
             logger.exception("rebuild failed")
             error = str(e) or type(e).__name__
@@ -107,17 +119,25 @@ class Rebuilding:
 
     def _encode(self, hashes: Sequence[ContentHash], anew: bool) -> int:
         """Send contents through the river and wait; returns how many could not be encoded."""
-        self._report(0, len(hashes))
-        self._bring(hashes, anew)
-        n_paths = n_left = self._n_on_their_way()
-        while n_left and not self._stopping.wait(0.1):
-            self._report(len(hashes) * (n_paths - n_left) // n_paths, len(hashes))
-            n_left = self._n_on_their_way()
-        n_failed = self._n_failed(hashes, anew)
+        n_failed = 0
+        for start in range(0, len(hashes), AT_ONCE):
+            some = hashes[start : start + AT_ONCE]
+            self._bring(some, anew)
+            n_paths = n_left = self._n_on_their_way()
+            while n_left:
+                self._report(start + len(some) * (n_paths - n_left) // n_paths, len(hashes))
+                self._stopping.wait(0.1)
+                n_left = self._n_on_their_way()
+            n_failed += self._n_failed(some, anew)
         self._report(len(hashes) - n_failed, len(hashes))
         return n_failed
 
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise Stopped("the service is going down")
+
     def _report(self, n_done: int, n_total: int) -> None:
+        self._go_on()
         assert self._progress is not None
         rate = n_done / max(time.monotonic() - self._started, 1e-3)
         eta_s = (n_total - n_done) / rate if rate > 0 else None

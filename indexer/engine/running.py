@@ -84,7 +84,7 @@ class RunningEngine:
             generation=lambda: self._keeper.generation,
         )
         self._thumbnails = Thumbnails(parts.decoder, parts.read)
-        alone = threading.Lock()
+        self._alone = threading.Lock()
         self._refilling = threading.Thread(target=self._refill, name="refill", daemon=True)
         self._rebuilding = Rebuilding(
             parts.catalogue,
@@ -93,9 +93,9 @@ class RunningEngine:
             n_on_their_way=lambda: inflow.river.n_on_their_way if inflow else 0,
             n_failed=self._n_failed,
             finished=self._keeper.save_anew,
-            alone=alone,
+            alone=self._alone,
         )
-        self._verifying = verifying_of(parts, inflow, alone) if inflow else None
+        self._verifying = verifying_of(parts, inflow, self._alone) if inflow else None
 
     def start(self) -> RunningEngine:
         """Bring the index up to the catalogue, then begin to watch. Closes everything if that fails."""
@@ -282,8 +282,11 @@ class RunningEngine:
         assert self._inflow
         try:
             to_encode = self._inflow.refill(lambda: not self._closed)
-            if to_encode and not self._closed:
-                self._bring(to_encode, True)
+            while to_encode and not self._closed:
+                if self._alone.acquire(timeout=0.2):  # not beside a rebuild, which would be cut short
+                    self._bring(to_encode, True)
+                    self._alone.release()
+                    return
         except Exception:  # a worker's loop: the next start tries again
             logger.exception("lost features could not be given back")
 

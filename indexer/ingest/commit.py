@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexer.errors import IndexerError, Stopped, StoreFull, StoreLocked
+from indexer.errors import IndexerError, StoreCorrupt, StoreFull
 from indexer.geometry import Geometry
 from indexer.ports import Catalogue, FeatureCache, VectorIndex
 from indexer.types import Committed, ContentHash, FilePath, Found, Gone, Outcome, Reason, Refused, StoredFeature
@@ -19,9 +19,6 @@ logger = logging.getLogger(__name__)
 
 # One transaction costs an fsync whatever its size; more than this only delays the acknowledgement of the first.
 MAX_BATCH = 1024
-
-# What no outcome is to blame for: the whole batch waits.
-_OF_THE_STORE = (StoreFull, StoreLocked, Stopped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +113,12 @@ class Committer:
     def _try_store(self, batch: Sequence[Result]) -> bool:
         error = self._failure(batch)
         again = self.trouble is not None or self._stopping.is_set()
-        if error is not None and again and not isinstance(error, _OF_THE_STORE):
+        if error is not None and again and not _is_the_stores(error):
             error = self._store_apart(batch, error)
         if error is not None:
             if self.trouble is None:
-                known = error if not isinstance(error, IndexerError) else None
-                logger.error("ingest is paused: %s", error, exc_info=known)
+                unknown = error if not isinstance(error, IndexerError) else None
+                logger.error("ingest is paused: %s", error, exc_info=unknown)
             self.trouble = str(error) if isinstance(error, StoreFull) else f"{type(error).__name__}: {error}"
             return False
         if self.trouble is not None:
@@ -144,7 +141,7 @@ class Committer:
         middle = len(batch) // 2
         for half in (batch[:middle], batch[middle:]):
             wrong = self._failure(half)
-            if wrong is not None and not isinstance(wrong, _OF_THE_STORE):
+            if wrong is not None and not _is_the_stores(wrong):
                 wrong = self._store_apart(half, wrong)
             if wrong is not None:
                 return wrong
@@ -189,6 +186,11 @@ class Committer:
         upsert(self._index, self._geometry, [(committed.ids[h], f) for h, f in features.items() if h in committed.ids])
         self.n_index_changes += len(features)
         return {h for h in absent if h not in features}
+
+
+def _is_the_stores(error: Exception) -> bool:
+    """Whether no outcome is to blame, so that the whole batch waits. Damage may be met by one path only."""
+    return isinstance(error, IndexerError | OSError | MemoryError) and not isinstance(error, StoreCorrupt)
 
 
 def upsert(index: VectorIndex, geometry: Geometry, features: Iterable[tuple[int, StoredFeature]]) -> None:

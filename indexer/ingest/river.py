@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import CapacityError, FileChanged, ImageRefused, Stopped, StoreCorrupt, StoreError
+from indexer.errors import FileChanged, ImageRefused, Stopped, may_pass
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer, Result
 from indexer.ports import Catalogue, Decoder, Embedder, FeatureCache, Settle, VectorIndex
@@ -59,9 +59,8 @@ class _Claim:
     stamp: Stamp
 
 
-def _passing(error: BaseException) -> bool:
-    """Whether a failure has nothing to do with the path at hand. Damage may: it is met in one place only."""
-    return isinstance(error, StoreError | CapacityError) and not isinstance(error, StoreCorrupt)
+class _Abandoned(Exception):
+    """Its cause may pass, and the path has been made dirty again."""
 
 
 def _nothing() -> None:
@@ -172,20 +171,22 @@ class River:
                 try:
                     self._look(settled)
                     self.trouble = None
+                except _Abandoned as e:
+                    self._pause(e.__cause__)
                 except Exception as e:  # a worker's loop: one path must not end it
-                    if _passing(e):
-                        self._later(settled.path, e)
+                    if may_pass(e):
+                        self._settle.add(settled.path)
+                        self._done(settled.path)
+                        self._pause(e)
                         continue
                     logger.exception("could not deal with %r", settled.path)
                     self._done(settled.path)  # the next rescan brings it back
 
-    def _later(self, path: FilePath, error: Exception) -> None:
-        """What is not the file's fault is waited out; the path stays dirty."""
+    def _pause(self, error: BaseException | None) -> None:
+        """What is not the file's fault is waited out; its path stays dirty."""
         if self.trouble is None:
             logger.error("reading is paused: %s", error)
         self.trouble = str(error)
-        self._settle.add(path)
-        self._done(path)
         self._stopping.wait(self._retry_s)
 
     def _look(self, settled: Settled) -> None:
@@ -277,9 +278,9 @@ class River:
             self.n_decoding += 1
             self._decoder.decode(content.data).add_done_callback(partial(self._decoded, hash, release))
         except Exception as e:
-            self._abandon(hash, release, again=_passing(e))
-            if _passing(e):
-                raise
+            self._abandon(hash, release, again=may_pass(e))
+            if may_pass(e):
+                raise _Abandoned from e
             logger.exception("could not deal with %r", claim.path)  # the next rescan brings them back
 
     # ------------------------------------------------------------ decoding and encoding (called by their threads)

@@ -55,7 +55,8 @@ class Ground:
         look: The stamp of the regular file at a path that is not left out, or None; raises OSError.
         exists: Whether anything is there.
         read: The whole file; raises `FileNotFoundError`, `FileChanged`, `ImageRefused`.
-        doubt: Why that many missing files in a folder are not believed to be gone; None when they are.
+        doubt: Why missing files in a folder are not believed to be gone; None when they are. Called with how many are
+            missing, and how many of these are lost.
         on_its_way: Whether a path is known to have changed.
         patience_s: How long a change may be on its way before anybody knows of it, seconds.
     """
@@ -64,7 +65,7 @@ class Ground:
     look: Callable[[FilePath], Stamp | None]
     exists: Callable[[FilePath], bool]
     read: Callable[[FilePath], FileContent]
-    doubt: Callable[[FilePath, int], str | None]
+    doubt: Callable[[FilePath, int, int], str | None]
     on_its_way: Callable[[FilePath], bool] = lambda _path: False
     patience_s: float = 0.0
 

@@ -64,7 +64,7 @@ class FileCheck:
             else:
                 missing[self._folder_of(path)].append(path)
         for folder, paths in missing.items():
-            doubt = self._ground.doubt(folder, len(paths))
+            doubt = self._ground.doubt(folder, len(paths), len(paths))
             if doubt:
                 self._notes.append(f"{doubt}; if they are gone for good: indexer rescan --confirm-gone")
                 continue

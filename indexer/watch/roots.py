@@ -51,30 +51,34 @@ def identify(root: FilePath) -> RootIdentity | None:
 
 
 def judge(
-    root: FilePath, now: RootIdentity | None, remembered: RootIdentity | None, n_recorded: int, n_gone: int
+    root: FilePath,
+    now: RootIdentity | None,
+    remembered: RootIdentity | None,
+    n_recorded: int,
+    n_missing: int,
+    n_lost: int,
 ) -> Judgement:
     """Decide over a scan's missing files.
-
-    What was seen elsewhere, or was seen to go, may be left out of `n_gone` as long as one file is left in it.
 
     Args:
         root: The watched folder.
         now: Its identity; taken after the scan, so that an unmount during it shows.
         remembered: Its identity when its files were recorded; None if that is not known.
         n_recorded: Files recorded at or below it.
-        n_gone: How many of them the scan missed.
+        n_missing: How many of them the scan missed.
+        n_lost: How many of those are not known under another name, and were not seen to go.
     """
     name = display_path(root)
     if now is None:
         return Judgement("vanished", f"{name} cannot be reached; its files are kept as they are")
-    if n_gone == 0:
+    if n_missing == 0:
         return Judgement("ok")
     # The inode is left out: a folder removed and made again by hand, on the same file system, is what it seems.
     moved = remembered is not None and (now.device, now.mount) != (remembered.device, remembered.mount)
-    if moved and n_gone >= n_recorded:
+    if moved and n_missing >= n_recorded:
         return Judgement(
             "held", f"{name} is on another file system than before; all its {n_recorded} files are missing"
         )
-    if n_gone > HELD_ABOVE_FILES and n_gone > HELD_ABOVE_SHARE * n_recorded:
-        return Judgement("held", f"{n_gone} of {n_recorded} files in {name} are missing at once")
+    if n_lost > HELD_ABOVE_FILES and n_lost > HELD_ABOVE_SHARE * n_recorded:
+        return Judgement("held", f"{n_lost} of {n_recorded} files in {name} are missing at once")
     return Judgement("ok")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indexer.encoder import owner
 from indexer.encoder.lane import EncoderLane
 from indexer.errors import (
     ConfigError,
@@ -20,7 +21,7 @@ from indexer.errors import (
     Overloaded,
     Stopped,
 )
-from indexer.types import Reason
+from indexer.types import Pixels, Reason
 from tests.fakes.encoder import StubEncoder, pixels_of
 
 TIMEOUT_S = 20
@@ -318,6 +319,43 @@ def test_a_thread_that_dies_leaves_nobody_waiting(encoder: StubEncoder) -> None:
         lane.embed_image(pixels_of("late"))
     lane.close()
     assert encoder.closed
+
+
+def test_a_picture_that_loses_the_device_for_long_is_refused_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "REOPEN_DELAYS_S", (0.0,))
+    monkeypatch.setattr(owner, "REST_S", 0.01)
+    poison = pixels_of("poison")
+    n_failed_opens = 0
+    lost = False
+
+    def build() -> StubEncoder:
+        nonlocal n_failed_opens, lost
+        if lost:
+            n_failed_opens += 1
+            lost = False  # gone for longer than it is tried at once, then back
+            raise DeviceFailed("still away")
+        encoder = StubEncoder()
+        encoder.breaks = breaks
+        return encoder
+
+    def breaks(pixels: Pixels) -> bool:
+        nonlocal lost
+        lost = lost or np.array_equal(pixels, poison)
+        return lost
+
+    lane = EncoderLane(build, batch_size=8)
+    neighbours = [pixels_of(i) for i in range(6)]
+    futures = [lane.embed_image(pixels) for pixels in (*neighbours[:3], poison, *neighbours[3:])]
+    done = [future for i, future in enumerate(futures) if i != 3]
+    reference = StubEncoder()
+    assert all(
+        np.array_equal(future.result(TIMEOUT_S), reference.feature_of(pixels))
+        for future, pixels in zip(done, neighbours, strict=True)
+    )
+    with pytest.raises(ImageRefused, match="whenever it is encoded"):
+        futures[3].result(TIMEOUT_S)
+    assert n_failed_opens >= 3
+    lane.close()
 
 
 @settings(max_examples=40, deadline=None)

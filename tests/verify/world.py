@@ -156,7 +156,7 @@ class World:
             look=self.files.stamp,
             exists=lambda path: self.files.stamp(path) is not None,
             read=self._read,
-            doubt=lambda folder, n_missing: self.doubt,
+            doubt=lambda folder, n_missing, n_lost: self.doubt,
             on_its_way=lambda path: self.settle.state(path) is not None,
             patience_s=self.patience_s,
         )

@@ -26,7 +26,7 @@ MADE_ANEW = RootIdentity(device=50, inode=99, mount=ROOT)
 
 
 def verdict(now: RootIdentity | None, n_recorded: int, n_gone: int, before: RootIdentity | None = BEFORE) -> str:
-    judgement = judge(ROOT, now, before, n_recorded, n_gone)
+    judgement = judge(ROOT, now, before, n_recorded, n_gone, n_gone)
     assert bool(judgement.reason) == (judgement.verdict != "ok")
     return judgement.verdict
 
@@ -72,8 +72,13 @@ def test_a_root_exchanged_never_loses_everything(n_recorded: int, n_gone: int) -
         assert verdict(None, n_recorded, n_gone) == "vanished"
 
 
+def test_files_known_elsewhere_make_a_loss_smaller_but_no_other_disk_the_same() -> None:
+    assert judge(ROOT, BEFORE, BEFORE, 4_000, 3_000, 900).verdict == "ok"
+    assert judge(ROOT, UNMOUNTED, BEFORE, 4_000, 4_000, 900).verdict == "held"
+
+
 def test_the_reason_names_folder_and_figures() -> None:
-    reason = judge(ROOT, BEFORE, BEFORE, 4_000, 3_000).reason
+    reason = judge(ROOT, BEFORE, BEFORE, 4_000, 3_500, 3_000).reason
     assert "/srv/photos" in reason
     assert "3000 of 4000" in reason
 
@@ -171,13 +176,13 @@ mount("--bind", disk, root)
 bound = identify(root)
 umount()
 assert identify(root) == empty
-assert judge(root, identify(root), bound, 3, 3).verdict == "held"
+assert judge(root, identify(root), bound, 3, 3, 3).verdict == "held"
 mount("-t", "tmpfs", "none", root)
 memory = identify(root)
-assert judge(root, memory, bound, 3, 3).verdict == "held"
+assert judge(root, memory, bound, 3, 3, 3).verdict == "held"
 umount()
-assert judge(root, identify(root), memory, 3, 3).verdict == "held"
-assert judge(root, identify(root), empty, 3, 3).verdict == "ok"
+assert judge(root, identify(root), memory, 3, 3, 3).verdict == "held"
+assert judge(root, identify(root), empty, 3, 3, 3).verdict == "ok"
 print("held")
 """
 
