@@ -166,7 +166,7 @@ class Rescans:
                 self._settle.add(path)
         n_lost = 0 if reason == MOVED_AWAY else self._n_lost(missing, changed)
         self._believe(folder, missing, n_lost, confirmed)
-        if folder in self._folders:
+        if folder in self._folders and folder not in self._held:
             for path in self._unsearchable(folder):
                 self._settle.add(path)
         level = logging.INFO if changed or missing or reason == "start" else logging.DEBUG

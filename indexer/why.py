@@ -146,7 +146,7 @@ class _Case:
             missing = "its feature is stored, but the index has no row" if there else "neither feature nor row is there"
             return self._say(Standing.NO_ROW, f"It is recorded as {name}, but {missing}; indexer verify --repair mends")
         if self._ask.has_feature(record.hash) is False:
-            mend = "the next start, or indexer verify --repair, encodes it again"
+            mend = "the next start, or indexer verify --repair, mends that"
             return self._say(Standing.NO_FEATURE, f"It is recorded as {name}, but its feature is missing; {mend}")
         n_others = len(self._known.same_content)
         others = f", with the same content as {n_others} other path{'s' * (n_others > 1)}" if n_others else ""

@@ -15,6 +15,9 @@ TORTURES = (
 )  # fmt: skip
 """Modules of this package. Each has `run(args)`, which yields rows; the first line of its docstring is its help."""
 
+WITH_MUTANTS = ("kills", "exits", "daemons", "versions")
+"""Those that show on request that they can fail; power, damage and space do so each time, the rest in the tests."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.torture", description=__doc__)
@@ -25,7 +28,8 @@ def main() -> int:
         verb.add_argument("--rounds", type=int, help="how many; the full figure's number by default")
         verb.add_argument("--seed", type=int, default=1)
         verb.add_argument("--json", action="store_true", help="one JSON object a line")
-        verb.add_argument("--mutants", action="store_true", help="show that faults put in on purpose are found")
+        if name in WITH_MUTANTS:
+            verb.add_argument("--mutants", action="store_true", help="show that faults put in on purpose are found")
         verb.set_defaults(run=module.run)
     args = parser.parse_args()
     missed: list[Row] = []

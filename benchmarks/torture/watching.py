@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.report import Row, at_most, skipped
 from benchmarks.torture.daemon import Daemon
 from benchmarks.torture.stub import BAD
+from indexer.rescan import Rescans
 
 GOAL_S = 10.0
 _FLOOD = 60_000
@@ -30,8 +31,8 @@ class Scene:
         found: In what the daemon still differs after the goal's time and more.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.daemon = Daemon(root).start()
+    def __init__(self, root: Path, prepare: Callable[[], None] | None = None) -> None:
+        self.daemon = Daemon(root, prepare=prepare).start()
         self.pictures = self.daemon.pictures
         self.quiet_s = 0.0
         self.n_encoded = 0
@@ -47,13 +48,16 @@ class Scene:
         self.n_encoded = self.daemon.ask("stats").encoded_total - before
         return self
 
-    def settle(self) -> None:
+    def settle(self, within_s: float = 2 * GOAL_S) -> None:
+        """Wait until the daemon agrees with the folders, but no longer than this from when it came to rest."""
         began = time.monotonic()
+        self.daemon.ask("rest")
+        deadline = time.monotonic() + within_s
         while True:
             self.daemon.ask("rest")
             asked = time.monotonic()
             self.found = self.daemon.ask("check")
-            if not self.found or asked - began > 2 * GOAL_S:
+            if not self.found or asked > deadline:
                 self.quiet_s = asked - began
                 return
             time.sleep(0.1)
@@ -65,6 +69,11 @@ class Scene:
         yield at_most(id + "b", f"{what}: until they agree", self.quiet_s, "s", GOAL_S)
         if encoded_at_most is not None:
             yield at_most(id + "c", f"{what}: pictures encoded", self.n_encoded, "", encoded_at_most)
+
+
+def deaf_to_folders() -> None:
+    """A fault put in on purpose, in the child: nobody looks at a folder that has gone."""
+    Rescans.request = lambda self, folder, reason: None  # type: ignore[method-assign]
 
 
 def run(args: argparse.Namespace) -> Iterator[Row]:

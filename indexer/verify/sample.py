@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import FileChanged, ImageRefused
+from indexer.errors import CapacityError, FileChanged, ImageRefused
 from indexer.ports import CatalogueReading, Decoder, Embedder, FeatureReading
 from indexer.types import ContentHash, Decoded, FilePath, Finding, Flaw
 from indexer.verify.check import Ground, Tally
@@ -114,7 +114,7 @@ class SampleCheck:
         self._pause(0)
         try:
             content = self._ground.read(path)
-        except (FileNotFoundError, FileChanged, ImageRefused):
+        except (FileNotFoundError, FileChanged, ImageRefused, CapacityError):
             return None
         record = self._catalogue.file(path)
         if record is None or record.hash != hash or record.stamp != content.stamp:

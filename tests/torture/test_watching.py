@@ -32,3 +32,15 @@ def test_what_is_searchable_equals_the_folders(scenario: Callable[[Scene, int], 
 def test_what_an_unmounted_disk_held_is_kept(scene: Scene) -> None:
     missed = [row for row in watching.root_unmounted(scene, 900) if row.ok is False]
     assert missed == []
+
+
+def test_the_harness_sees_a_folder_that_went_unseen(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, watching.deaf_to_folders)
+    try:
+        watching.write(scene.pictures / "moves", 5)
+        scene.settle()
+        (scene.pictures / "moves").rename(tmp_path / "away")
+        scene.settle(within_s=0.5)
+        assert any("not there" in line for line in scene.found)
+    finally:
+        scene.daemon.kill()
