@@ -76,9 +76,11 @@ def watch(invocation: Invocation, folders: tuple[Path, ...], device: str | None)
 def _start(invocation: Invocation, flags: dict[str, object], folders: tuple[Path, ...], device: str | None) -> Config:
     """Settings with a verb's own flags, and logging as they say."""
     from indexer.cli.logs import start_logging
+    from indexer.store.data_dir import DataDir
 
     flags = {**flags, "model.device": device, "watch.folders": [str(folder.absolute()) for folder in folders] or None}
     config = invocation.load({key: value for key, value in flags.items() if value is not None}).config
+    DataDir(config.store_dir).require_free()
     start_logging(config.log.level, invocation.verbosity)
     return config
 

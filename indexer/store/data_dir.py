@@ -69,6 +69,16 @@ class DataDir:
             self._descriptor = None
             os.close(descriptor)
 
+    def require_free(self) -> None:
+        """Refuse at once what `lock` would refuse later, when much has been imported and opened for nothing.
+
+        Raises:
+            StoreLocked: Another process holds the lock; names its pid.
+        """
+        holder = self.holder()
+        if holder is not None:
+            raise self._locked(holder.pid)
+
     def publish(self, url: str) -> None:
         """Tell other commands where the API listens. Only while this object holds the lock."""
         self._write(url)

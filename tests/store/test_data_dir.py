@@ -66,6 +66,14 @@ def test_a_second_taker_is_refused_and_told_the_firsts_pid_until_kill_9_frees_it
         pass
 
 
+def test_a_store_in_use_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    DataDir(tmp_path / "data").require_free()
+    assert not (tmp_path / "data").exists()
+    with DataDir(tmp_path).lock(), pytest.raises(StoreLocked, match=str(os.getpid())):
+        DataDir(tmp_path).require_free()
+    DataDir(tmp_path).require_free()
+
+
 def test_a_shorter_address_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     with data.lock():
