@@ -53,9 +53,9 @@ def serve(
     Runs until Ctrl-C or `indexer stop`. Both finish what is under way, within 10 s; a second Ctrl-C stops at once,
     which loses nothing that was acknowledged.
     """
-    from indexer.cli.service import Front
-
     config = _start(invocation, {"api.host": host, "api.port": port}, folders, device)
+    from indexer.cli.service import Front  # only now: it takes half a second, for nothing if the store is in use
+
     front = Front.at(config)
     with front.listener:
         run(config, front)
