@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 
 from indexer.errors import CapacityError, StoreError, may_pass
 from indexer.ports import CatalogueReading, Scanner, Settle
-from indexer.types import MOVED_AWAY, FilePath, Stamp, display_path
+from indexer.types import MOVED_AWAY, FilePath, Stamp, display_path, is_at_or_below
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class Rescans:
         """Missing files go on as dirty paths, unless so many at once are lost that a disk may be."""
         doubt = self._doubt(folder, len(missing), n_lost) if missing and not confirmed else None
         with self._changed:
-            for held in [held for held in self._held if held == folder or held.startswith(folder + b"/")]:
+            for held in [held for held in self._held if is_at_or_below(held, folder)]:
                 del self._held[held]
             if doubt:
                 self._held[folder] = doubt

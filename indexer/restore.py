@@ -11,7 +11,7 @@ import numpy as np
 
 from indexer.geometry import Geometry
 from indexer.ports import Catalogue, CatalogueReading, FeatureCache, FeatureReading, VectorIndex
-from indexer.types import ContentHash, FilePath, Gone, Ids, StoredFeature
+from indexer.types import ContentHash, FilePath, Gone, Ids, StoredFeature, is_at_or_below
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +75,10 @@ def restore(
 
 def forget_unwatched(catalogue: Catalogue, folders: Sequence[FilePath]) -> None:
     """Files recorded outside the watched folders are gone for the service; their features stay in the cache."""
-    watched = tuple(folder.rstrip(b"/") + b"/" for folder in folders)
     n_forgotten = 0
     for folder in list(catalogue.folders_under(FilePath(b"/"))):
-        place = folder.rstrip(b"/") + b"/"
-        if not place.startswith(watched):
-            gone = [Gone(FilePath(place + name)) for name in catalogue.folder(folder)]
+        if not any(is_at_or_below(folder, root) for root in folders):
+            gone = [Gone(FilePath(folder.rstrip(b"/") + b"/" + name)) for name in catalogue.folder(folder)]
             catalogue.commit(gone)
             n_forgotten += len(gone)
     if n_forgotten:
@@ -93,8 +91,7 @@ def unsearchable(catalogue: CatalogueReading, index: VectorIndex, below: FilePat
         return []
     ids, hashes = catalogue.live()
     absent = np.flatnonzero(~index.contains(ids))
-    prefix = below.rstrip(b"/") + b"/"
-    return [path for path in catalogue.paths_of([hashes[i] for i in absent]) if path.startswith(prefix)]
+    return [path for path in catalogue.paths_of([hashes[i] for i in absent]) if is_at_or_below(path, below)]
 
 
 def _restore_step(

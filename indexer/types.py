@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 FilePath = NewType("FilePath", bytes)
 """An absolute path as the file system spells it (`os.fsencode`): names need not be UTF-8."""
 
+
+def is_at_or_below(path: bytes, folder: bytes) -> bool:
+    """Whether a path is a folder or lies in it, however deep; by its name alone."""
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
 ContentHash = NewType("ContentHash", bytes)
 """SHA-256 of a file's whole content, 32 bytes; `.hex()` is the public id of an image and what `sha256sum` prints."""
 

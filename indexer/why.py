@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 
 from indexer.errors import InputError
 from indexer.ports import CatalogueReading
-from indexer.types import ContentHash, Explanation, FilePath, FileRecord, Reason, Stamp, Standing, display_path
+from indexer.types import (
+    ContentHash,
+    Explanation,
+    FilePath,
+    FileRecord,
+    Reason,
+    Stamp,
+    Standing,
+    display_path,
+    is_at_or_below,
+)
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -80,7 +90,7 @@ class _Case:
 
     def explain(self) -> Explanation:
         ask, path = self._ask, self._path
-        folder = next((f for f in ask.folders if path == f or path.startswith(f.rstrip(b"/") + b"/")), None)
+        folder = next((f for f in ask.folders if is_at_or_below(path, f)), None)
         if folder is None:
             watched = ", ".join(map(display_path, ask.folders))
             return self._say(Standing.OUTSIDE, f"It lies outside the watched folders ({watched})", rule=watched)
@@ -116,7 +126,9 @@ class _Case:
 
     def _explain_absence(self) -> Explanation:
         """No regular file is there. What lies behind a link is not looked at."""
-        folders = (each for each in _folders_of(self._path) if any(_is_in(each, root) for root in self._ask.folders))
+        folders = (
+            each for each in _folders_of(self._path) if any(is_at_or_below(each, root) for root in self._ask.folders)
+        )
         link = next((each for each in folders if os.path.islink(each) and each not in self._ask.folders), None)
         if link is not None:
             sentence = f"It is reached through the symbolic link {display_path(link)}, and links are not followed"
@@ -131,7 +143,7 @@ class _Case:
     def _explain_gone(self) -> Explanation:
         if self._record is None:
             return self._say(Standing.NOT_THERE, "Nothing is there, and nothing is recorded of it")
-        held = next((why for folder, why in self._ask.held().items() if _is_in(self._path, folder)), None)
+        held = next((why for folder, why in self._ask.held().items() if is_at_or_below(self._path, folder)), None)
         if held is not None:
             sentence = f"It is missing, but so much is that it is not believed to be gone: {held}"
             return self._say(Standing.HELD, f"{sentence}; if it is: indexer rescan --confirm-gone", detail=held)
@@ -211,7 +223,3 @@ def _folders_of(path: FilePath) -> Iterator[FilePath]:
     """Every folder above a path, the highest first."""
     parts = path.split(b"/")
     return (FilePath(b"/".join(parts[:n])) for n in range(2, len(parts)))
-
-
-def _is_in(path: FilePath, folder: FilePath) -> bool:
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 
 from indexer.catalogue.reader import CatalogueReader
-from indexer.types import FilePath
+from indexer.types import FilePath, is_at_or_below
 from indexer.watch.roots import HELD_ABOVE_FILES, RootIdentity, identify, judge
 
 _META = "roots"
@@ -84,4 +83,4 @@ class RootGuard:
         return sum(1 for _ in self._catalogue.files_under(root))
 
     def _root_of(self, path: FilePath) -> FilePath | None:
-        return next((root for root in self._folders if path == root or path.startswith(root + os.sep.encode())), None)
+        return next((root for root in self._folders if is_at_or_below(path, root)), None)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from indexer.ports import CatalogueReading, Scanner
-from indexer.types import ContentHash, FilePath, Finding, Flaw, Stamp, display_path
+from indexer.types import ContentHash, FilePath, Finding, Flaw, Stamp, display_path, is_at_or_below
 from indexer.verify.check import LOOK_AGAIN_S, Ground, Remedy, Tally
 
 
@@ -109,4 +109,4 @@ class FileCheck:
         return None if record.stamp == stamp else "the file has changed since it was recorded"
 
     def _folder_of(self, path: FilePath) -> FilePath:
-        return next(folder for folder in self._ground.folders if path.startswith(folder.rstrip(b"/") + b"/"))
+        return next(folder for folder in self._ground.folders if is_at_or_below(path, folder))

@@ -13,7 +13,7 @@ import numpy as np
 
 from indexer.geometry import Geometry
 from indexer.ports import CatalogueReading, Decoder, Embedder, FeatureReading, Scanner, VectorIndex
-from indexer.types import FilePath, Finding, Flaw, Progress, VerifyReport
+from indexer.types import FilePath, Finding, Flaw, Progress, VerifyReport, is_at_or_below
 from indexer.verify.check import Check, Ground, Remedy, Tally
 from indexer.verify.files import FileCheck
 from indexer.verify.sample import SampleCheck
@@ -139,7 +139,7 @@ class _Verification:
         outside = [
             folder
             for folder in catalogue.folders_under(FilePath(b"/"))
-            if not any(folder == root or folder.startswith(root.rstrip(b"/") + b"/") for root in folders)
+            if not any(is_at_or_below(folder, root) for root in folders)
         ]
         if outside:
             n_files = sum(len(catalogue.folder(folder)) for folder in outside)

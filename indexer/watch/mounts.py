@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from indexer.errors import SHORTAGE, CapacityError
-from indexer.types import FilePath
+from indexer.types import FilePath, is_at_or_below
 
 _TABLE = "/proc/self/mountinfo"
 
@@ -63,18 +63,14 @@ def _parse(table: bytes) -> tuple[Mount, ...]:
 def mount_of(folder: FilePath, among: Sequence[Mount]) -> Mount | None:
     """The mount that holds a folder: the longest mount point above it, the latest of several."""
     real = os.path.realpath(folder)
-    holding = [mount for mount in among if _is_at_or_below(real, mount.point)]
+    holding = [mount for mount in among if is_at_or_below(real, mount.point)]
     return max(reversed(holding), key=lambda mount: len(mount.point), default=None)
 
 
 def mounts_below(folder: FilePath, among: Sequence[Mount]) -> tuple[Mount, ...]:
     """Mounts whose point is inside a folder, in the table's order."""
     real = os.path.realpath(folder)
-    return tuple(mount for mount in among if mount.point != real and _is_at_or_below(mount.point, real))
-
-
-def _is_at_or_below(path: bytes, folder: bytes) -> bool:
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+    return tuple(mount for mount in among if mount.point != real and is_at_or_below(mount.point, real))
 
 
 def _unescape(field: bytes) -> bytes:
