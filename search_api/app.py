@@ -14,9 +14,9 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from indexer.errors import IndexerError
 from indexer.ports import Engine
-from search_api import assets, openapi
+from search_api import assets, dialects, openapi
 from search_api.bodies import ApiRequest, FaultError
-from search_api.errors import Fault, problem, problem_of
+from search_api.errors import Fault, Problem, problem, problem_of
 from search_api.gate import Gate
 from search_api.responses import problem_response
 from search_api.routes import ROUTES
@@ -43,7 +43,7 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         service.close()
 
     app = Litestar(
-        route_handlers=ROUTES,
+        route_handlers=[*ROUTES, *dialects.ROUTES],
         exception_handlers={
             FaultError: _unprocessable,
             IndexerError: _ours,
@@ -55,12 +55,12 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         lifespan=[lifespan],
         request_class=ApiRequest,
         request_max_body_size=None,  # the gate limits them
-        openapi_config=openapi.config(bool(settings.api_key)),
+        openapi_config=openapi.config(bool(settings.api_key), dialects.RECORDS),
         logging_config=None,
         debug=False,
         pdb_on_exception=False,
     )
-    app.asgi_handler = Gate(app.asgi_handler, settings)
+    app.asgi_handler = Gate(app.asgi_handler, settings, dialects.wording_of)
     return app
 
 
@@ -72,11 +72,11 @@ def _ours(request: AnyRequest, error: IndexerError) -> Response[Any]:
     what = problem_of(error, request_id)
     if what.status >= 500:
         log.warning("%s %r failed (%s): %s", request.method, request.scope["path"], request_id, error)
-    return problem_response(what)
+    return _refuse(request, what)
 
 
-def _unprocessable(_: AnyRequest, error: FaultError) -> Response[Any]:
-    return problem_response(problem(422, str(error), errors=error.faults))
+def _unprocessable(request: AnyRequest, error: FaultError) -> Response[Any]:
+    return _refuse(request, problem(422, str(error), errors=error.faults))
 
 
 def _invalid(request: AnyRequest, error: ValidationException) -> Response[Any]:
@@ -84,7 +84,7 @@ def _invalid(request: AnyRequest, error: ValidationException) -> Response[Any]:
     extra = error.extra if isinstance(error.extra, list) else []
     faults = [Fault(str(each.get("key", "")), str(each.get("message", "not valid"))) for each in extra]
     if any(fault.field == "data" for fault in faults):
-        return problem_response(problem(400, "The body is empty; send JSON."))
+        return _refuse(request, problem(400, "The body is empty; send JSON."))
     return _unprocessable(request, FaultError(faults or [Fault("", "A parameter is not valid.")]))
 
 
@@ -92,13 +92,18 @@ def _http(request: AnyRequest, error: HTTPException) -> Response[Any]:
     if error.status_code >= 500:
         return _unforeseen(request, error)
     detail = "Nothing is served at this path." if error.status_code == 404 else error.detail
-    return problem_response(problem(error.status_code, detail), error.headers)
+    return _refuse(request, problem(error.status_code, detail), error.headers)
 
 
 def _unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
     request_id = _request_id(request)
     log.error("%s %r failed (%s)", request.method, request.scope["path"], request_id, exc_info=error)
-    return problem_response(problem(500, "The request failed; the service's log tells why.", request_id=request_id))
+    what = problem(500, "The request failed; the service's log tells why.", request_id=request_id)
+    return _refuse(request, what)
+
+
+def _refuse(request: AnyRequest, what: Problem, headers: dict[str, str] | None = None) -> Response[Any]:
+    return problem_response(what, headers, dialects.wording_of(request.scope["path"]))
 
 
 def _request_id(request: AnyRequest) -> str:

@@ -15,6 +15,13 @@ from search_api.service import Service
 
 T = TypeVar("T")
 
+UNTYPED = "untyped"
+"""Option of a route: its JSON need not say that it is JSON."""
+IMAGES_ANYWHERE = "images_anywhere"
+"""Option of a route: pictures in base64 may stand anywhere in its JSON, not only in its member `image`."""
+
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+
 
 class FaultError(InputError):
     """Values that were understood and are wrong."""
@@ -42,14 +49,16 @@ class ApiRequest(Request[Any, Any, Any]):
 
     async def json(self) -> Any:
         """The body as the type of the handler's `data`: strict, and no deeper than the type is."""
+        options = self.route_handler.opt
         kind = self.content_type[0]
-        if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+        if not is_json and not options.get(UNTYPED):
             raise HTTPException(status_code=415, detail="Send JSON as Content-Type: application/json.")
         field = self.route_handler.parsed_data_field
         body = await self.body()
         most = self.service.settings.max_json_bytes
         if len(body) > most:
-            _only_an_image_is_large(body, most)
+            (_only_base64_is_large if options.get(IMAGES_ANYWHERE) else _only_an_image_is_large)(body, most)
         return decode(body, field.annotation if field else Any)
 
 
@@ -101,3 +110,9 @@ class _Envelope(msgspec.Struct):
 def _only_an_image_is_large(body: bytes, most: int) -> None:
     if len(body) - len(memoryview(decode(body, _Envelope).image)) > most:
         raise HTTPException(status_code=413, detail=f"JSON may have {most} bytes, not counting a picture.")
+
+
+def _only_base64_is_large(body: bytes, most: int) -> None:
+    """Every value costs a byte that is not base64: so their number is bounded before any of them becomes an object."""
+    if len(body.translate(None, _BASE64)) > most:
+        raise HTTPException(status_code=413, detail=f"JSON may have {most} bytes, not counting pictures.")

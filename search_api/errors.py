@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -123,11 +124,27 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     checks: dict[str, str] = {}
 
     @property
+    def slug(self) -> str:
+        """The kind's short name."""
+        return self.type.removeprefix(_URN)
+
+    @property
     def headers(self) -> dict[str, str]:
         """Headers that go with it."""
         if self.retry_after_s is None:
             return {}
         return {"retry-after": str(max(1, math.ceil(self.retry_after_s)))}
+
+
+class Wording(NamedTuple):
+    """How the clients of some paths expect an error: its type, that on the wire, and a problem put into it."""
+
+    kind: type[msgspec.Struct]
+    media_type: str
+    of: Callable[[Problem], msgspec.Struct]
+
+
+PROBLEM = Wording(Problem, PROBLEM_TYPE, lambda what: what)
 
 
 def problem(status: int, detail: str, **members: Any) -> Problem:
@@ -166,7 +183,7 @@ def public(text: str, instead: str) -> str:
 
 def error_of(problem: Problem) -> IndexerError:
     """What a client raises for an answer; the counterpart of `problem_of`."""
-    slug = problem.type.removeprefix(_URN)
+    slug = problem.slug
     if problem.reason in set(Reason):
         return ImageRefused(Reason(problem.reason), problem.detail.removeprefix(f"{problem.reason}: "))
     if problem.status in (401, 421):

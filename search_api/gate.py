@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from litestar.exceptions import ClientException, HTTPException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from indexer.errors import Overloaded
-from search_api.errors import PROBLEM_TYPE, Problem, problem
+from search_api.errors import Problem, Wording, problem
 from search_api.settings import ApiSettings, is_wildcard, most_body_bytes
 
 access = logging.getLogger("search_api.access")
@@ -48,10 +49,14 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]\\]+)(:[0-9]{1,5})?")
 
 
 class Gate:
-    """Host, origin, key and memory for bodies are checked here; security headers and a request id go out from here."""
+    """Host, origin, key and memory for bodies are checked here; security headers and a request id go out from here.
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+    `wording_of` says how the clients of a path expect an error.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings, wording_of: Callable[[str], Wording]) -> None:
         self._app = app
+        self._wording_of = wording_of
         self._names = _names(settings)
         self._trusted = frozenset(name.lower() for name in settings.allowed_hosts)
         self._authorization = f"Bearer {settings.api_key}".encode() if settings.api_key else None
@@ -76,7 +81,7 @@ class Gate:
         started = time.perf_counter() if self._access_log else 0.0
         refusal = self._refusal(scope)
         if refusal is not None:
-            await send_problem(answer, refusal)
+            await send_problem(answer, refusal, self._wording_of(scope["path"]))
         elif method == HttpMethod.HEAD:
             # The server leaves the body out by the method in its own scope; routes know GET only.
             await self._app(cast("HTTPScope", {**scope, "method": HttpMethod.GET}), receive, answer)
@@ -201,10 +206,10 @@ class _Body:
         return message
 
 
-async def send_problem(send: Send, what: Problem) -> None:
+async def send_problem(send: Send, what: Problem, wording: Wording) -> None:
     """Send a problem without any framework's help."""
-    body = msgspec.json.encode(what)
-    headers = [(b"content-type", PROBLEM_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    body = msgspec.json.encode(wording.of(what))
+    headers = [(b"content-type", wording.media_type.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(name.encode(), value.encode()) for name, value in what.headers.items()]
     if what.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

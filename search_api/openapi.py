@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Annotated, Any
@@ -27,8 +28,11 @@ from litestar.params import PathParameter
 from litestar.router import Router
 
 from search_api import schemas
-from search_api.errors import PROBLEM_TYPE, Problem, problem
+from search_api.errors import PROBLEM, Problem, Wording, problem
 from search_api.schemas import EXAMPLE_ID
+
+Records = Mapping[type[msgspec.Struct], Sequence[Mapping[str, Any]]]
+"""Types of bodies, each with examples of it, if it is one that clients send."""
 
 DOCUMENT_PATH = "/api/openapi.json"
 
@@ -43,9 +47,9 @@ ImageIdPath = Annotated[
 _DESCRIPTION = """Search by words, by a picture, by the id of an indexed picture or by a vector.
 
 An image's `id` is the SHA-256 of its file. Scores are cosines; higher is better. Times are RFC 3339 in UTC.
-Errors are `application/problem+json` (RFC 9457). A request needs a Host header that the service knows (else 421), and
-one from a web page must come from the service's own pages (else 403). Where a key is set, every route but /health/*
-needs it.
+Errors are `application/problem+json` (RFC 9457), except that each dialect words them as its clients expect. A request
+needs a Host header that the service knows (else 421), and one from a web page must come from the service's own pages
+(else 403). Where a key is set, every route but /health/* needs it.
 """
 
 _WHY = {
@@ -59,15 +63,15 @@ _WHY = {
 }
 
 
-def refusals(*statuses: int, open_to_all: bool = False) -> dict[int, ResponseSpec]:
+def refusals(*statuses: int, open_to_all: bool = False, wording: Wording = PROBLEM) -> dict[int, ResponseSpec]:
     """How a route may refuse, besides the ways that every route has."""
     return {
         status: ResponseSpec(
-            Problem,
+            wording.kind,
             description=_WHY[status],
-            media_type=PROBLEM_TYPE,
+            media_type=wording.media_type,
             generate_examples=False,
-            examples=[Example(value=msgspec.to_builtins(problem(status, _WHY[status] + ".")))],
+            examples=[Example(value=msgspec.to_builtins(wording.of(problem(status, _WHY[status] + "."))))],
         )
         for status in sorted({400, 503, *statuses} | (set() if open_to_all else {401}))
     }
@@ -117,22 +121,27 @@ class Thumbnail(Operation):
 class Document(OpenAPIRenderPlugin):
     """Serves the document, completed by what types cannot say."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Records) -> None:
         super().__init__(path="/", media_type=MediaType.JSON)
+        self._records = records
         self._rendered: bytes | None = None
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - theirs
         """The document as JSON; made once."""
         if self._rendered is None:
-            self._rendered = msgspec.json.encode(complete(openapi_schema))
+            self._rendered = msgspec.json.encode(complete(openapi_schema, self._records))
         return self._rendered
 
 
-def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Put in what is lost on the way through Litestar: exact schemas, summaries, and what excludes what."""
-    records = [each for each in vars(schemas).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+def complete(document: dict[str, Any], records: Records) -> dict[str, Any]:
+    """Put in what is lost on the way through Litestar: exact schemas, summaries, and what excludes what.
+
+    `records` are types of bodies besides those of `schemas`.
+    """
+    own = [each for each in vars(schemas).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
     _, components = msgspec.json.schema_components(
-        [each for each in (*records, Problem) if each is not msgspec.Struct], ref_template="#/components/schemas/{name}"
+        [each for each in (*own, *records, Problem) if each is not msgspec.Struct],
+        ref_template="#/components/schemas/{name}",
     )
     for name, ways in _WAYS.items():
         # A member that is null counts as absent.
@@ -140,6 +149,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
             {"required": [way], "properties": {way: {"not": {"type": "null"}}}} for way in ways
         ]
         components[name]["examples"] = [{way: example} for way, example in ways.items()]
+    for record, examples in records.items():
+        if examples:
+            components[record.__name__]["examples"] = examples
     for component in components.values():
         component["description"] = cleandoc(component["description"])
     document["components"]["schemas"] = components
@@ -147,7 +159,9 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         for operation in item.values():
             summary, _, operation["description"] = operation["description"].partition(". ")
             operation["summary"] = summary.removesuffix(".")
-            for answer in operation["responses"].values():
+            for status, answer in operation["responses"].items():
+                if status >= "4":
+                    continue
                 schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
                 if "$ref" in schema:
                     answer["description"] = components[schema["$ref"].rpartition("/")[2]]["description"]
@@ -186,8 +200,8 @@ def _document_only(request: Request[Any, Any, Any]) -> None:
         raise NotFoundException
 
 
-def config(has_key: bool) -> OpenAPIConfig:
-    """Settings of the document; `has_key` says whether this service asks for a key."""
+def config(has_key: bool, records: Records) -> OpenAPIConfig:
+    """Settings of the document; `has_key` says whether this service asks for a key, `records` as for `complete`."""
     scheme = SecurityScheme(type="http", scheme="bearer", description="The service's `api_key`.")
     return OpenAPIConfig(
         title="lookalike",
@@ -204,8 +218,9 @@ def config(has_key: bool) -> OpenAPIConfig:
             Tag("images", "Indexed pictures"),
             Tag("index", "Orders to the index"),
             Tag("state", "What the service is doing"),
+            Tag("dialects", "For programs made for another service: change its address, and nothing else"),
             Tag("health", "For those who watch over it"),
         ],
         openapi_router=Router(DOCUMENT_PATH, route_handlers=[], include_in_schema=False, before_request=_document_only),
-        render_plugins=[Document()],
+        render_plugins=[Document(records)],
     )

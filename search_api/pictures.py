@@ -91,24 +91,36 @@ def checked(data: bytes, most_bytes: int) -> bytes:
 
 
 def _form_image(body: bytes, boundary: str) -> bytes:
-    parts: list[list[bytes]] = []
-    wanted = False
+    fields = form_fields(body, boundary, frozenset({"image"}))
+    if "image" not in fields:
+        _fault("image", "The form has no field of this name.")
+    return fields["image"]
+
+
+def form_fields(body: bytes, boundary: str, names: frozenset[str]) -> dict[str, bytes]:
+    """Those fields of a form that have one of these names; others are not kept.
+
+    Raises:
+        ClientException: Not such a form.
+        FaultError: Two fields of one name.
+    """
+    fields: dict[str, list[bytes]] = {}
+    wanted: list[bytes] | None = None
     try:
         with PushMultipartParser(boundary, max_segment_count=8) as parser:
             for event in parser.parse(body):
                 if isinstance(event, MultipartSegment):
-                    wanted = event.name == "image"
-                    parts.extend([[]] if wanted else [])
-                elif event and wanted:
-                    parts[-1].append(event)
+                    if event.name in fields:
+                        _fault(event.name, "The form has several fields of this name; send one.")
+                    wanted = fields.setdefault(event.name, []) if event.name in names else None
+                elif event and wanted is not None:
+                    wanted.append(event)
     except (MultipartError, UnicodeError) as e:
         raise ClientException("The body is not valid multipart/form-data.") from e
-    if len(parts) != 1:
-        _fault("image", f"The form has {len(parts)} fields of this name; send one picture a request.")
-    return b"".join(parts[0])
+    return {name: b"".join(chunks) for name, chunks in fields.items()}
 
 
-def from_base64(text: str, most_bytes: int) -> bytes:
+def from_base64(text: str, most_bytes: int, field: str = "image") -> bytes:
     """A picture in base64, plain or as a `data:` URI; line breaks are allowed, as `base64` writes them.
 
     Raises:
@@ -118,13 +130,13 @@ def from_base64(text: str, most_bytes: int) -> bytes:
     if text.startswith("data:"):
         head, comma, text = text.partition(",")
         if not comma or not head.endswith(";base64"):
-            _fault("image", "A data URI must look like data:image/jpeg;base64,…")
+            _fault(field, "A data URI must look like data:image/jpeg;base64,…")
     elif "://" in text[:16]:
-        _fault("image", "URLs are not fetched; send the bytes in base64.")
+        _fault(field, "URLs are not fetched; send the bytes in base64.")
     try:
         data = binascii.a2b_base64("".join(text.split()) if "\n" in text else text, strict_mode=True)
     except (binascii.Error, ValueError):
-        _fault("image", "Not valid base64.")
+        _fault(field, "Not valid base64.")
     return checked(data, most_bytes)
 
 

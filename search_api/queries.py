@@ -80,15 +80,15 @@ def words(text: str, field: str) -> str:
     return text
 
 
-def direction(vector: list[float], dims: tuple[int, int | None]) -> list[float]:
+def direction(vector: list[float], dims: tuple[int, int | None], field: str = "vector") -> list[float]:
     """The vector at unit length. Scaling before squaring keeps the largest and the smallest numbers in range."""
     visual, joint = dims
     if len(vector) not in dims:
         also = "" if joint is None else f" or {joint} (joint)"
-        raise FaultError([Fault("vector", f"It has {len(vector)} numbers; this model takes {visual} (visual){also}.")])
+        raise FaultError([Fault(field, f"It has {len(vector)} numbers; this model takes {visual} (visual){also}.")])
     largest = max(map(abs, vector))
     if not math.isfinite(largest) or largest == 0.0:
-        raise FaultError([Fault("vector", "Its numbers must be finite, and not all zero.")])
+        raise FaultError([Fault(field, "Its numbers must be finite, and not all zero.")])
     scaled = [x / largest for x in vector]
     norm = math.hypot(*scaled)
     return [x / norm for x in scaled]

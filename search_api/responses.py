@@ -9,7 +9,7 @@ from litestar import Response
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from search_api.errors import PROBLEM_TYPE, Problem
+from search_api.errors import PROBLEM, Problem, Wording
 
 T = TypeVar("T")
 
@@ -44,11 +44,11 @@ async def send_json(send: Send, body: bytes, status_code: int = 200) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def problem_response(what: Problem, headers: dict[str, str] | None = None) -> Response[Any]:
+def problem_response(what: Problem, headers: dict[str, str] | None = None, wording: Wording = PROBLEM) -> Response[Any]:
     """A problem with its status and headers."""
     return Response(
-        msgspec.json.encode(what),
+        msgspec.json.encode(wording.of(what)),
         status_code=what.status,
-        media_type=PROBLEM_TYPE,
+        media_type=wording.media_type,
         headers={**(headers or {}), **what.headers},
     )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from litestar import Response, get
 from litestar.params import FromPath
 
 from search_api.assets import respond
 from search_api.bodies import ApiRequest
+from search_api.dialects.immich import Greeting, asks_for_no_page
 
 
 @get("/", include_in_schema=False, sync_to_thread=False)
-def start(request: ApiRequest) -> Response[bytes]:
-    """The search page."""
-    return respond(request, "index.html")
+def start(request: ApiRequest) -> Response[Any]:
+    """The search page; to a program that takes no pages, what immich expects."""
+    if asks_for_no_page(request.headers.get("accept")):
+        return Response(Greeting(), headers={"vary": "accept"})
+    page = respond(request, "index.html")
+    page.headers["vary"] = "accept"
+    return page
 
 
 @get("/api/docs", include_in_schema=False, sync_to_thread=False)

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
 
 from search_api.client import Client
 from search_api.server import Server
@@ -263,6 +265,17 @@ def test_no_request_is_the_fault_of_the_server(server: Server, request_bytes: by
         if body and b"CONNECT" not in request_bytes[:7]:
             document = json.JSONDecoder().raw_decode(body.decode())[0]
             assert document["status"] == status
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/knn-service", "/metadata", "/predict"])
+def test_no_body_is_the_fault_of_a_dialect(http: TestClient[Litestar], path: str) -> None:
+    multipart = {"content-type": "multipart/form-data; boundary=b"}
+    for body in BODIES:
+        entries = b'--b\r\nContent-Disposition: form-data; name="entries"\r\n\r\n' + body + b"\r\n--b--"
+        content, headers = (entries, multipart) if path == "/predict" else (body, {"content-type": "application/json"})
+        response = http.post(path, content=content, headers=headers)
+        assert response.status_code in (200, 400, 413, 422), body[:60]
+        assert response.headers["content-type"] == "application/json"
 
 
 def test_afterwards_the_server_is_well(server: Server) -> None:

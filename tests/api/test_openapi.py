@@ -13,6 +13,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from search_api import schemas
+from search_api.dialects import RECORDS, wording_of
 from search_api.errors import Problem
 
 Http = TestClient[Litestar]
@@ -34,6 +35,13 @@ PROMISED = {
     ("post", "/api/index/verify"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
+    ("post", "/v1/embeddings"),
+    ("get", "/v1/models"),
+    ("post", "/knn-service"),
+    ("get", "/indices-list"),
+    ("post", "/metadata"),
+    ("post", "/predict"),
+    ("get", "/ping"),
 }
 
 
@@ -65,9 +73,11 @@ def test_every_operation_says_what_it_does_takes_and_answers(document: dict[str,
         assert ("401" in responses) == (not path.startswith("/health/")), path
         for status, response in responses.items():
             if status.startswith(("4", "5")):
-                assert list(response["content"]) == ["application/problem+json"], (path, status)
-                [example] = response["content"]["application/problem+json"]["examples"].values()
-                assert msgspec.convert(example["value"], Problem).status == int(status)
+                wording = wording_of(path)
+                assert list(response["content"]) == [wording.media_type], (path, status)
+                [example] = response["content"][wording.media_type]["examples"].values()
+                told = msgspec.convert(example["value"], wording.kind)
+                assert not isinstance(told, Problem) or told.status == int(status)
         assert ("requestBody" in operation) == (method == "post"), path
         assert all(parameter["description"] for parameter in operation.get("parameters", []))
     assert len(ids) == len(PROMISED)
@@ -84,6 +94,10 @@ def test_the_examples_of_requests_are_valid_requests(document: dict[str, Any]) -
         kind = getattr(schemas, name)
         for example in document["components"]["schemas"][name]["examples"]:
             assert msgspec.convert(example, kind)
+    for kind, examples in RECORDS.items():
+        assert document["components"]["schemas"][kind.__name__].get("examples", []) == examples
+        for example in examples:
+            assert isinstance(msgspec.convert(example, kind), kind)
 
 
 def test_only_orders_may_come_without_a_body(document: dict[str, Any]) -> None:
