@@ -132,7 +132,8 @@ def second_daemon(root: Path) -> Iterator[Row]:
         unnamed += code != 4 or f"process {first.pid}" not in second.said()
     what = f"a second daemon is refused, the whole process, slowest of {_SECOND_ONES}"
     yield at_most("R11a", what, slowest_s, "s", 1.0)
-    yield at_most("R11b", f"of them without the first's pid and exit code 4 ({second.said().splitlines()[-1]})", unnamed, "", 0)
+    refusal = second.said().splitlines()[-1]
+    yield at_most("R11b", f"of them without the first's pid and exit code 4 ({refusal})", unnamed, "", 0)
     first.signal(signal.SIGKILL)
     began = time.monotonic()
     _wait(lambda: DataDir(root / "data").holder() is None, first.said)
