@@ -106,17 +106,13 @@ def run(
 
     stopped = threading.Event()
     logger.info("loading %s", config.model.name)
-    with StopSignals() as signals:
-        try:
-            with open_engine(config) as engine:
-                signals.call(stopped.set)
-                if front is None:
-                    logger.info("ready: watching, without HTTP")
-                    stopped.wait()
-                else:
-                    _serve(engine, front, stopped, on_ready)
-        except KeyboardInterrupt:
-            logger.info("asked to stop before it was ready")
+    with StopSignals() as signals, open_engine(config) as engine:
+        signals.call(stopped.set)
+        if front is None:
+            logger.info("ready: watching, without HTTP")
+            stopped.wait()
+        else:
+            _serve(engine, front, stopped, on_ready)
     if not signals.asked:
         raise IndexerError("the HTTP service ended by itself; the log tells why")
     logger.info("stopped")

@@ -21,8 +21,9 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 class StopSignals:
     """Turns both signals into one request to stop, while the block lasts. Main thread only.
 
-    Until `call` says what a request does, it raises `KeyboardInterrupt` in the main thread. A second request, or one
-    that is not met within `DRAIN_S`, ends the process on the spot: with 128 + the signal's number, or with 1.
+    Until `call` says what a request does, it ends the process on the spot with 0: nothing is under way yet, and an
+    exception would meet libraries half imported, some of which abort. A second request, or one that is not met within
+    `DRAIN_S`, ends it too: with 128 + the signal's number, or with 1.
     """
 
     def __init__(self, end: Callable[[int], None] = os._exit, drain_s: float = DRAIN_S) -> None:
@@ -52,10 +53,12 @@ class StopSignals:
         if self.asked:
             self._end(128 + number)
         self.asked = True
+        if self._on_stop is None:
+            logger.info("asked to stop before it was ready")
+            self._end(0)
+            return
         self._deadline.start()
         logger.info("stopping: finishing what is under way (once more to stop at once)")
-        if self._on_stop is None:
-            raise KeyboardInterrupt
         self._on_stop()
 
     def _overdue(self) -> None:

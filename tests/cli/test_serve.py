@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 from indexer import engine as engine_package
+from indexer.cli import signals
 from indexer.cli.service import Front
 from indexer.config import Config
 from indexer.errors import ConfigError, IndexerError, ModelUnavailable, StoreLocked
@@ -172,6 +175,7 @@ def test_a_signal_while_the_engine_opens_ends_with_0(
         yield FakeEngine()
 
     monkeypatch.setattr(engine_package, "open_engine", slow)
+    monkeypatch.setattr(signals, "StopSignals", partial(signals.StopSignals, end=sys.exit))  # not the tests' process
     outcome = run("serve", "--port", str(port))
     assert outcome.code == 0
     assert "before it was ready" in outcome.err

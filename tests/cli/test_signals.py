@@ -33,11 +33,12 @@ def test_a_signal_calls_what_was_asked_for(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_before_that_interrupts(number: signal.Signals) -> None:
-    with pytest.raises(KeyboardInterrupt), StopSignals(end) as stop:
+def test_a_signal_before_that_ends_the_process_in_order(number: signal.Signals) -> None:
+    with pytest.raises(Ended) as ended, StopSignals(end) as stop:
         os.kill(os.getpid(), number)
         threading.Event().wait(5)
     assert stop.asked
+    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
