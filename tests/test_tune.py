@@ -59,14 +59,12 @@ def linear(
 def exhaustive(device: Device, most: int, longest_s: float) -> float:
     """The best rate of all sizes that fit into memory and time."""
     fitting = [
-        n
-        for n in range(1, most + 1)
-        if device._memory(n) <= device.budget_bytes and device._seconds(n) <= longest_s + 1e-12
+        n for n in range(1, most + 1) if device._memory(n) <= device.budget_bytes and device._seconds(n) <= longest_s
     ]
     return max(n / device._seconds(n) for n in fitting)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     launch_s=st.floats(1e-4, 0.5),
     picture_s=st.floats(1e-4, 0.05),
@@ -142,6 +140,13 @@ def test_no_batch_is_chosen_that_takes_longer_than_a_query_should_wait() -> None
     assert (tuning.ended, tuning.size) == ("time", 20)
 
 
+def test_noise_does_not_cost_the_size_that_just_meets_the_longest_time() -> None:
+    device = linear(launch_s=0.15, picture_s=0.005)
+    even = device._seconds
+    device._seconds = lambda n: even(n) * (1.04 if device.batches.count(20) > 5 else 1.0)
+    assert device.tuned(longest_s=0.25).size == 20
+
+
 def test_a_single_picture_is_chosen_where_even_that_takes_too_long() -> None:
     tuning = linear(launch_s=3.0).tuned(longest_s=0.25)
     assert ([row.size for row in tuning.rows], tuning.size, tuning.ended) == ([1], 1, "time")
@@ -163,8 +168,8 @@ def test_a_slow_moment_of_the_machine_does_not_change_the_choice() -> None:
     """Every size has its turn in each round, and the median counts."""
     device = linear(launch_s=0.02, picture_s=0.001)
     even = device._seconds
-    slow = iter([10.0 if i % 7 == 3 else 1.0 for i in range(100_000)])
-    device._seconds = lambda n: even(n) * next(slow)
+    rng = np.random.default_rng(2)
+    device._seconds = lambda n: even(n) * (10.0 if rng.random() < 0.1 else 1.0)
     assert device.tuned(most=64).size == linear(launch_s=0.02, picture_s=0.001).tuned(most=64).size
     assert device.batches.count(64) > MIN_ROUNDS
 
