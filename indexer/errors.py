@@ -4,6 +4,7 @@
     ├─ ConfigError                            2      -
     ├─ InputError                             1     422
     │  ├─ NotFound                            1     404
+    │  ├─ NotTuned                            1     404
     │  ├─ ImageRefused                        1     413 · 415 · 422 by its reason
     │  └─ NoTextTower                         1     422
     ├─ ModelError                             1     503
@@ -50,6 +51,10 @@ class InputError(IndexerError):
 
 class NotFound(InputError):
     """No live image has this id."""
+
+
+class NotTuned(InputError):
+    """No batch was measured on this device with this model."""
 
 
 class ImageRefused(InputError):

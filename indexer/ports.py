@@ -39,6 +39,7 @@ from indexer.types import (
     Stamp,
     Stats,
     StoredFeature,
+    Tuning,
 )
 
 
@@ -101,6 +102,28 @@ class Encoder(Protocol):
 
     def close(self) -> None:
         """Give the device's memory back."""
+        ...
+
+
+class MemoryMeter(Protocol):
+    """The memory of the device that an encoder runs on, as far as this process takes it. Made before the encoder.
+
+    Attributes:
+        device_name: The device, as its maker calls it.
+        budget_bytes: How much this process may take without coming near the edge; weights count.
+    """
+
+    @property
+    def device_name(self) -> str: ...
+    @property
+    def budget_bytes(self) -> int: ...
+
+    def start(self) -> None:
+        """Give back what is unused, and begin to watch."""
+        ...
+
+    def peak_bytes(self) -> int:
+        """Most memory held at once since `start`, weights included."""
         ...
 
 
@@ -434,6 +457,10 @@ class Engine(Protocol):
             sample: Images to read and encode again, chosen at random.
             repair: Mend what is found. Nobody's files are touched.
         """
+        ...
+
+    def tuning(self) -> Tuning:
+        """What was measured of batches on this device with this model. Raises `NotTuned` where nothing was."""
         ...
 
     def why(self, path: FilePath) -> Explanation:

@@ -492,6 +492,81 @@ class Explanation:
     same_content: tuple[FilePath, ...] = ()
 
 
+# ---------------------------------------------------------------- batches
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """What batches of one size took.
+
+    Attributes:
+        size: Pictures in the batch.
+        memory_bytes: Most memory held, weights included; see `indexer.ports.MemoryMeter`.
+        images_per_s: Pictures a second, from the median time of a batch.
+        latency_ms: That median.
+    """
+
+    size: int
+    memory_bytes: int
+    images_per_s: float
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How batches of several sizes did on one device with one model, and which of them is best.
+
+    Attributes:
+        size: The choice: pictures in a batch at most.
+        rows: Every size that was measured, ascending.
+        ended: Why no larger size was: `asked` (none was asked for), `memory` (it would not fit), `time` (a query would
+            wait too long), `out_of_memory` (it did not fit).
+        budget_bytes: Memory that a batch and the weights may take together.
+        longest_ms: How long a batch may take.
+        device: The device's name.
+        model: Of the embedding space, as `precision` and `fingerprint`.
+        precision: See `EmbeddingSpace`.
+        fingerprint: See `EmbeddingSpace`.
+        measured_at: Seconds since the epoch.
+    """
+
+    size: int
+    rows: tuple[BatchRow, ...]
+    ended: str
+    budget_bytes: int
+    longest_ms: float
+    device: str
+    model: str
+    precision: str
+    fingerprint: str
+    measured_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimit:
+    """Pictures in a batch at most, and where the number is from: `configured`, `tuned` or `recommended`."""
+
+    size: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """What a model takes, told by its architecture alone.
+
+    Attributes:
+        n_parameters: Of both towers.
+        n_activations: Numbers alive at once while the image tower computes one picture, about.
+        side_px: Side of its pictures.
+        dim: Length of a visual feature.
+    """
+
+    n_parameters: int
+    n_activations: int
+    side_px: int
+    dim: int
+
+
 # ---------------------------------------------------------------- the state of the whole
 
 
@@ -529,6 +604,10 @@ class Stats:
     """Every embedding space that this store has an index of; one of them is `active`."""
     verify: VerifyReport | None = None
     """The last verification, also over restarts."""
+    batch_size: int = 0
+    """Pictures in a batch at most; 0 where no model is loaded."""
+    batch_size_from: str = ""
+    """Where that number is from: `configured`, `tuned` or `recommended`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from indexer.types import (
     Progress,
     SearchResult,
     Stats,
+    Tuning,
     VerifyReport,
     display_path,
 )
@@ -38,6 +39,7 @@ from search_api.schemas import (
     SearchAnswer,
     StatsAnswer,
     TookMs,
+    TuningAnswer,
     VerifyAnswer,
     WhyAnswer,
 )
@@ -141,6 +143,12 @@ def stats_answer(stats: Stats) -> StatsAnswer:
     members["started_at"] = rfc3339(stats.started_at)
     members["verify"] = None if stats.verify is None else verify_answer(stats.verify)
     return msgspec.convert(members, StatsAnswer, from_attributes=True)
+
+
+def tuning_answer(tuning: Tuning) -> TuningAnswer:
+    """The wire form of measured batches."""
+    members = {name: getattr(tuning, name) for name in TuningAnswer.__struct_fields__ if name != "measured"}
+    return msgspec.convert({**members, "measured": rfc3339(tuning.measured_at)}, TuningAnswer, from_attributes=True)
 
 
 def verify_answer(report: VerifyReport) -> VerifyAnswer:

@@ -23,6 +23,7 @@ from search_api.schemas import (
     ReadyAnswer,
     SearchAnswer,
     StatsAnswer,
+    TuningAnswer,
     WhyAnswer,
 )
 from search_api.settings import LIMIT
@@ -127,6 +128,10 @@ class Client:
     def gpu_memory(self) -> GpuMemoryAnswer:
         """Memory of every GPU."""
         return self._get("/api/gpu/memory", GpuMemoryAnswer)
+
+    def tuning(self) -> TuningAnswer:
+        """What was measured of batches; `NotTuned` where nothing was."""
+        return self._get("/api/tune", TuningAnswer)
 
     def rescan(self, *, confirm_gone: bool = False) -> AcceptedAnswer:
         """Have the watched folders compared with what is known."""

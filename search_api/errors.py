@@ -26,6 +26,7 @@ from indexer.errors import (
     ModelUnavailable,
     NoTextTower,
     NotFound,
+    NotTuned,
     Overloaded,
     Stopped,
     StoreCorrupt,
@@ -49,6 +50,7 @@ class Face(NamedTuple):
 
 FACES: dict[type[IndexerError], Face] = {
     NotFound: Face(404, "not-found", "No such image", "No live image has this id."),
+    NotTuned: Face(404, "not-tuned", "Not tuned", "No batch was measured on this device with this model."),
     ImageRefused: Face(422, "image-refused", "Image refused", "The picture cannot be used."),
     NoTextTower: Face(422, "no-text-tower", "No text search", "The model in use has no text tower."),
     InputError: Face(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -63,15 +64,21 @@ _WHY = {
 }
 
 
-def refusals(*statuses: int, open_to_all: bool = False, wording: Wording = PROBLEM) -> dict[int, ResponseSpec]:
-    """How a route may refuse, besides the ways that every route has."""
+def refusals(
+    *statuses: int,
+    open_to_all: bool = False,
+    wording: Wording = PROBLEM,
+    why: Mapping[int, str] = MappingProxyType({}),
+) -> dict[int, ResponseSpec]:
+    """How a route may refuse, besides the ways that every route has; `why` says it in other words than usual."""
+    reasons = {**_WHY, **why}
     return {
         status: ResponseSpec(
             wording.kind,
-            description=_WHY[status],
+            description=reasons[status],
             media_type=wording.media_type,
             generate_examples=False,
-            examples=[Example(value=msgspec.to_builtins(wording.of(problem(status, _WHY[status] + "."))))],
+            examples=[Example(value=msgspec.to_builtins(wording.of(problem(status, reasons[status] + "."))))],
         )
         for status in sorted({400, 503, *statuses} | (set() if open_to_all else {401}))
     }

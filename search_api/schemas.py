@@ -255,6 +255,41 @@ class StatsAnswer(Struct, frozen=True):
     verify: Annotated[
         VerifyAnswer | None, Meta(description="The last verification, also over restarts; null before the first.")
     ] = None
+    batch_size: Annotated[int, Meta(description="Pictures in a batch at most; 0 without a model.", examples=[64])] = 0
+    batch_size_from: Annotated[
+        str, Meta(description="Where that is from: `configured`, `tuned`, `recommended`, or empty.", examples=["tuned"])
+    ] = ""
+
+
+class BatchRowAnswer(Struct, frozen=True):
+    """What batches of one size took."""
+
+    size: Annotated[int, Meta(description="Pictures in the batch.", examples=[64])]
+    memory_bytes: Annotated[int, Meta(description="Most memory held, weights included; on a CPU, how much it grew.")]
+    images_per_s: float
+    latency_ms: Annotated[float, Meta(description="Median time of a batch.")]
+
+
+class TuningAnswer(Struct, frozen=True):
+    """Batches of several sizes, measured on one device with one model, and the best of them."""
+
+    size: Annotated[int, Meta(description="The choice: the smallest within 3 % of the best rate.", examples=[64])]
+    rows: list[BatchRowAnswer]
+    ended: Annotated[
+        str,
+        Meta(
+            description="Why nothing larger was measured: `asked` (no more was asked for), `memory` (it would not "
+            "fit), `time` (a query would wait too long), `out_of_memory` (it did not fit).",
+            examples=["time"],
+        ),
+    ]
+    budget_bytes: Annotated[int, Meta(description="What a batch and the weights may take together.")]
+    longest_ms: Annotated[float, Meta(description="How long a batch may take.")]
+    device: str
+    model: str
+    precision: str
+    fingerprint: str
+    measured: Time
 
 
 class RefusedFile(Struct, frozen=True):

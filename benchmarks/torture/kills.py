@@ -21,7 +21,8 @@ from benchmarks.torture.daemon import Daemon, Died
 from benchmarks.torture.load import Load
 from benchmarks.torture.mutants import KILLED, quickened
 from benchmarks.torture.stub import space_of
-from indexer.engine.parts import BATCH_SIZE, IMAGES_ON_THEIR_WAY
+from indexer.engine.parts import IMAGES_ON_THEIR_WAY
+from indexer.recommend import MOST_PICTURES
 
 ROUNDS = 1_000
 _REST_EVERY = 25
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
     yield at_most(
         "R1c",
         f"most contents encoded again after one kill ({tally.n_redone:,} of {tally.n_encoded:,} in all); a batch is"
-        f" {BATCH_SIZE['cpu']}, and while one is committed the next is encoded",
+        f" {MOST_PICTURES['cpu']}, and while one is committed the next is encoded",
         tally.most_redone, "contents", IMAGES_ON_THEIR_WAY["cpu"],
     )  # fmt: skip
 

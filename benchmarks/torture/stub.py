@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from indexer.config import Config, load
 from indexer.encoder.lane import EncoderLane
-from indexer.engine.parts import BATCH_SIZE, IMAGES_ON_THEIR_WAY, Model
+from indexer.engine.parts import IMAGES_ON_THEIR_WAY, Model
 from indexer.errors import ImageRefused
 from indexer.geometry import Geometry
 from indexer.ports import Encoder
+from indexer.recommend import MOST_PICTURES
 from indexer.store.data_dir import DataDir
 from indexer.types import (
+    BatchLimit,
     Decoded,
     Embeddings,
     EmbeddingSpace,
@@ -112,10 +114,11 @@ def configured(root: Path, settings: Mapping[str, Any] | None = None) -> Config:
 
 def open_stub(config: Config, data: DataDir, stack: ExitStack, build: Callable[[], Encoder] = StubEncoder) -> Model:
     """Opens the stub in the engine's own lane; an argument for `open_engine`."""
-    lane = EncoderLane(build, batch_size=BATCH_SIZE["cpu"], max_bulk=IMAGES_ON_THEIR_WAY["cpu"])
+    batch = BatchLimit(MOST_PICTURES["cpu"], "recommended")
+    lane = EncoderLane(build, batch_size=batch.size, max_bulk=IMAGES_ON_THEIR_WAY["cpu"])
     stack.callback(lane.close)
     geometry = Geometry(lane.projection, config.index.space, lane.space.dim)
-    return Model(StubDecoder(), lane, lane.device, geometry)
+    return Model(StubDecoder(), lane, lane.device, geometry, batch)
 
 
 def pixels_of(data: bytes) -> Pixels:

@@ -11,11 +11,13 @@ from indexer.cli.gpu import gpu
 from indexer.cli.model import model
 from indexer.cli.options import global_options
 from indexer.cli.rebuild import rebuild, rescan
+from indexer.cli.recommend import recommend
 from indexer.cli.search import search
 from indexer.cli.serve import serve, watch
 from indexer.cli.settings import config
 from indexer.cli.status import status
 from indexer.cli.stop import stop
+from indexer.cli.tune import tune
 from indexer.cli.verify import verify
 from indexer.cli.why import why
 
@@ -41,5 +43,7 @@ def cli() -> None:
     """Drop images into a folder; seconds later they can be searched, by picture and by words."""
 
 
-for verb in (demo, serve, watch, stop, rebuild, rescan, verify, search, embed, status, why, gpu, model, config):
+for verb in (
+    demo, serve, watch, stop, rebuild, rescan, verify, search, embed, status, why, gpu, tune, recommend, model, config,
+):  # fmt: skip
     cli.add_command(verb)

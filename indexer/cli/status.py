@@ -65,6 +65,8 @@ def _facts_stored(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
 def _facts_live(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
     yield "index", f"{stats.index_bytes / 1e6:,.1f} MB, generation {stats.generation}"
     yield "device", stats.device
+    if stats.batch_size:
+        yield "batch size", f"{stats.batch_size:,} at most, {stats.batch_size_from}"
     waiting = f", the oldest for {stats.oldest_pending_s:,.1f} s" if stats.pending else ""
     yield "pending", f"{stats.pending:,}{waiting}"
     yield "encoded", f"{stats.encoded_total:,} since the start, {stats.images_per_s:,.1f}/s now"

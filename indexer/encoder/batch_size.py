@@ -35,6 +35,10 @@ class BatchSize:
         self._mean_s: float | None = None
         self._last_s = 0.0
 
+    def limit(self, largest: int) -> None:
+        """Hold at most so many pictures from the next batch on."""
+        self._largest = self._fitting = largest
+
     @property
     def now(self) -> int:
         """Size of the next batch, at least 1."""

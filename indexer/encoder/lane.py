@@ -149,6 +149,10 @@ class EncoderLane:
         """Pictures that the next batch may hold."""
         return self._batch.now
 
+    def limit_batch(self, largest: int) -> None:
+        """Let batches hold at most so many pictures: what suits the model is known when it is open."""
+        self._batch.limit(largest)
+
     @property
     def rate_per_s(self) -> float:
         """Pictures a second over the last ten seconds."""

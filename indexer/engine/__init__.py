@@ -10,6 +10,7 @@ from indexer.engine.opening import (
     running_server,
 )
 from indexer.engine.running import RunningEngine
+from indexer.engine.tuning import recommendations, tune_batch
 
 __all__ = [
     "RunningEngine",
@@ -18,7 +19,9 @@ __all__ = [
     "open_engine",
     "open_reader",
     "rebuild_offline",
+    "recommendations",
     "running_server",
+    "tune_batch",
     "verify_offline",
     "why_offline",
 ]

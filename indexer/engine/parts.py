@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
@@ -22,21 +24,26 @@ from indexer.geometry import Geometry
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
 from indexer.ingest.river import River, Sources
-from indexer.ports import CatalogueReading, Decoder, Embedder, FeatureReading, Snapshots, VectorIndex
+from indexer.ports import CatalogueReading, Decoder, Embedder, Encoder, FeatureReading, Snapshots, VectorIndex
+from indexer.recommend import Machine, batch_size, decode_workers
 from indexer.rescan import Rescans
 from indexer.restore import refill, unsearchable
 from indexer.store.data_dir import DataDir
-from indexer.types import EmbeddingSpace, FileContent, FilePath, Preprocess
+from indexer.store.tuned import read_tuning
+from indexer.types import BatchLimit, EmbeddingSpace, FileContent, FilePath, Preprocess, Tuning
 from indexer.watch.accept import Exclude
 from indexer.watch.scan import FolderScanner
 from indexer.watch.settle import SettleQueue
 from indexer.watch.watchdog_watcher import FolderWatcher
 
+if TYPE_CHECKING:
+    from indexer.encoder.checkpoint import Checkpoint
+
+logger = logging.getLogger(__name__)
+
 # Pictures and bytes on their way at most. A GPU works in large batches, a CPU in small ones that a stop must wait for.
 IMAGES_ON_THEIR_WAY = {"cuda": 1024, "cpu": 64}
-BATCH_SIZE = {"cuda": 256, "cpu": 32}
 BYTES_ON_THEIR_WAY = 512 << 20
-MOST_WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Model:
     embedder: Embedder
     device: str
     geometry: Geometry
+    batch: BatchLimit
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +71,72 @@ class Parts:
     geometry: Geometry
     index_dir: Path
     device: str
+    batch: BatchLimit
+    tuning: Tuning | None
     read: Callable[[FilePath], FileContent]
 
 
 def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
     """Open the decoders, which warm up in the background, and the encoder, which takes longest."""
-    from indexer.encoder.checkpoint import resolve
-    from indexer.encoder.device import place
     from indexer.encoder.lane import EncoderLane
-    from indexer.encoder.openclip import OpenClipEncoder
 
-    checkpoint = resolve(config.model.name, config.model.pretrained, config.decode.mode)
+    checkpoint = checkpoint_of(config)
     decoder = open_decoder(config, checkpoint.preprocess)
     stack.callback(decoder.close)
-    make = partial(
-        OpenClipEncoder,
-        checkpoint,
-        device=config.model.device,
-        precision=config.model.precision,
-        digests=data.path / "digests.json",
-    )
-    kind = place(config.model.device, config.model.precision).device.type
-    batch_size = BATCH_SIZE[kind] if config.model.batch_size == "auto" else config.model.batch_size
-    embedder = EncoderLane(make, batch_size=batch_size, max_bulk=IMAGES_ON_THEIR_WAY[kind])
+    kind = machine_of(config).kind
+    make = partial(encoder_of, config, data, checkpoint)
+    embedder = EncoderLane(make, batch_size=1, max_bulk=IMAGES_ON_THEIR_WAY[kind])
     stack.callback(embedder.close)
     if embedder.projection is None and config.index.space == "joint":
         raise ConfigError('index.space: this model has no space shared with words; set it to "visual"')
     geometry = Geometry(embedder.projection, config.index.space, embedder.space.dim)
-    return Model(decoder, embedder, embedder.device, geometry)
+    tuning = tuning_of(config, data, embedder.space)
+    batch = batch_limit(config, checkpoint, tuning)
+    embedder.limit_batch(batch.size)
+    logger.info("batches hold %d pictures at most (%s)", batch.size, batch.source)
+    return Model(decoder, embedder, embedder.device, geometry, batch, tuning)
+
+
+def checkpoint_of(config: Config) -> Checkpoint:
+    """The model that is meant. Raises `ConfigError`."""
+    from indexer.encoder.checkpoint import resolve
+
+    return resolve(config.model.name, config.model.pretrained, config.decode.mode)
+
+
+def encoder_of(config: Config, data: DataDir, checkpoint: Checkpoint) -> Encoder:
+    """Load the model."""
+    from indexer.encoder.openclip import OpenClipEncoder
+
+    device, precision = config.model.device, config.model.precision
+    return OpenClipEncoder(checkpoint, device=device, precision=precision, digests=data.path / "digests.json")
+
+
+def machine_of(config: Config) -> Machine:
+    """What the configuration leads to on this machine. Raises `ConfigError`."""
+    from indexer.encoder.device import place
+    from indexer.encoder.memory import device_name, total_bytes
+
+    placement = place(config.model.device, config.model.precision)
+    device = placement.device
+    kind: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+    return Machine(kind, total_bytes(device), placement.precision, n_cores(), device_name(device))
+
+
+def tuning_of(config: Config, data: DataDir, space: EmbeddingSpace) -> Tuning | None:
+    """What was measured of this device and space."""
+    return read_tuning(data.tuned, machine_of(config).name, space.fingerprint)
+
+
+def batch_limit(config: Config, checkpoint: Checkpoint, tuning: Tuning | None) -> BatchLimit:
+    """The configured batch size, else the tuned one, else what suits a device of this size."""
+    from indexer.encoder.sizing import size_of
+
+    if config.model.batch_size != "auto":
+        return BatchLimit(config.model.batch_size, "configured")
+    if tuning is not None:
+        return BatchLimit(tuning.size, "tuned")
+    return BatchLimit(batch_size(size_of(checkpoint), machine_of(config)), "recommended")
 
 
 def open_parts(
@@ -110,6 +157,8 @@ def open_parts(
         geometry=model.geometry,
         index_dir=folder,
         device=model.device,
+        batch=model.batch,
+        tuning=model.tuning,
         read=partial(read_file, max_bytes=config.decode.max_file_bytes),
     )
 
@@ -161,7 +210,7 @@ def open_decoder(config: Config, preprocess: Preprocess) -> Decoder:
     return DecodePool(
         preprocess,
         Limits(config.decode.max_pixels, config.decode.max_file_bytes),
-        n_workers=min(n_cores(), MOST_WORKERS) if workers == "auto" else workers,
+        n_workers=decode_workers(n_cores()) if workers == "auto" else workers,
         timeout_s=config.decode.timeout_s,
         bulk=Bounds(max(IMAGES_ON_THEIR_WAY.values()), 2 * BYTES_ON_THEIR_WAY),  # the river's budget is the bound
     )

@@ -17,7 +17,7 @@ from indexer.engine.parts import Parts
 from indexer.engine.rebuilding import Rebuilding
 from indexer.engine.spaces import spaces_kept
 from indexer.engine.verifying import notices_of
-from indexer.errors import InputError
+from indexer.errors import InputError, NotTuned
 from indexer.gpu.nvml import gpu_memory
 from indexer.restore import Restored, restore
 from indexer.search import Search
@@ -37,6 +37,7 @@ from indexer.types import (
     Readiness,
     SearchResult,
     Stats,
+    Tuning,
     VerifyReport,
 )
 from indexer.why import explain
@@ -190,7 +191,16 @@ class RunningEngine:
             notices=(*inflow.notices(), *notices_of(self.verify_report())) if inflow else (),
             spaces=spaces_kept(parts.index_dir.parent, parts.index_dir.name),
             verify=self.verify_report(),
+            batch_size=parts.batch.size,
+            batch_size_from=parts.batch.source,
         )
+
+    def tuning(self) -> Tuning:
+        if self.parts.tuning is None:
+            raise NotTuned(
+                "No batch was measured on this device with this model; stop the service and run: indexer tune batch"
+            )
+        return self.parts.tuning
 
     def why(self, path: FilePath) -> Explanation:
         if self._inflow is None:

@@ -38,6 +38,7 @@ class DataDir:
         catalogue: The catalogue's database.
         features: The feature cache's folder.
         index: Snapshots, a folder for each embedding space.
+        tuned: What was measured of batches.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,6 +46,7 @@ class DataDir:
         self.catalogue = path / "catalogue.db"
         self.features = path / "features"
         self.index = path / "index"
+        self.tuned = path / "tuned.json"
         self._lock_file = path / "lock"
         self._descriptor: int | None = None
 

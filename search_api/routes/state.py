@@ -8,12 +8,12 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from indexer.types import Standing
-from search_api.answers import errors_answer, gpu_answer, stats_answer, why_answer
+from search_api.answers import errors_answer, gpu_answer, stats_answer, tuning_answer, why_answer
 from search_api.bodies import ApiRequest
 from search_api.openapi import refusals
 from search_api.queries import file_path, unescaped
 from search_api.responses import Json
-from search_api.schemas import ErrorsAnswer, GpuMemoryAnswer, StatsAnswer, WhyAnswer
+from search_api.schemas import ErrorsAnswer, GpuMemoryAnswer, StatsAnswer, TuningAnswer, WhyAnswer
 from search_api.settings import MAX_LIMIT, MAX_PATH_CHARS
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many files.")]
@@ -56,6 +56,13 @@ async def gpu_memory(request: ApiRequest) -> Json[GpuMemoryAnswer]:
     return await service.answer(lambda: gpu_answer(service.engine.gpu_memory()))
 
 
+@get("/api/tune", tags=["state"], responses=refusals(404, why={404: "Nothing was measured here with this model"}))
+async def tuning(request: ApiRequest) -> Json[TuningAnswer]:
+    """What `indexer tune batch` measured on this device with this model."""
+    service = request.service
+    return await service.answer(lambda: tuning_answer(service.engine.tuning()))
+
+
 @get("/api/why", tags=["state"], responses=refusals(422))
 async def why(request: ApiRequest, path: AskedPath) -> Json[WhyAnswer]:
     """What is known of a path, and why it can be found or not. Paths outside the watched folders are not looked at."""
@@ -72,4 +79,4 @@ async def why(request: ApiRequest, path: AskedPath) -> Json[WhyAnswer]:
     return await service.answer(work)
 
 
-ROUTES = [stats, errors, gpu_memory, why]
+ROUTES = [stats, errors, gpu_memory, tuning, why]

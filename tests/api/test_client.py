@@ -17,6 +17,7 @@ from indexer.errors import (
     ModelUnavailable,
     NoTextTower,
     NotFound,
+    NotTuned,
     Overloaded,
     Unreachable,
 )
@@ -84,6 +85,15 @@ def test_the_state_of_the_service(client: Client, engine: FakeEngine) -> None:
     assert client.ready() == schemas.ReadyAnswer(True, {"model": "ok", "index": "ok"})
     engine.ready = Readiness(False, {"model": "fail: loading"})
     assert client.ready() == schemas.ReadyAnswer(False, {"model": "fail: loading"})
+
+
+def test_what_was_tuned_or_that_nothing_was(client: Client, engine: FakeEngine) -> None:
+    answer = client.tuning()
+    assert (answer.size, answer.ended, answer.measured) == (2, "asked", "2025-11-22T12:00:00.500000Z")
+    assert answer.rows[1] == schemas.BatchRowAnswer(2, 1500, 16.0, 125.0)
+    engine.tuned = None
+    with pytest.raises(NotTuned):
+        client.tuning()
 
 
 def test_orders(client: Client, engine: FakeEngine) -> None:

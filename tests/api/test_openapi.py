@@ -29,6 +29,7 @@ PROMISED = {
     ("get", "/api/stats"),
     ("get", "/api/errors"),
     ("get", "/api/gpu/memory"),
+    ("get", "/api/tune"),
     ("get", "/api/why"),
     ("post", "/api/index/rescan"),
     ("post", "/api/index/rebuild"),

@@ -305,6 +305,13 @@ def test_pages_load_from_here_alone_and_can_be_kept(http: Http, path: str) -> No
     assert (again.status_code, again.content) == (304, b"")
 
 
+def test_without_a_measured_batch_the_answer_is_a_problem(http: Http, engine: FakeEngine) -> None:
+    engine.tuned = None
+    answer = http.get("/api/tune")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json()["type"] == "urn:lookalike:problem:not-tuned"
+
+
 def test_head_gives_the_headers_of_get(http: Http) -> None:
     assert http.head("/health/live").status_code == 200
     assert http.head("/").headers["content-type"] == "text/html; charset=utf-8"
@@ -315,6 +322,7 @@ def test_answers_decode_into_the_client_types_without_unknown_members(http: Http
         "/api/stats": schemas.StatsAnswer,
         "/api/errors": schemas.ErrorsAnswer,
         "/api/gpu/memory": schemas.GpuMemoryAnswer,
+        "/api/tune": schemas.TuningAnswer,
         "/api/why?path=/pictures/0.jpg": schemas.WhyAnswer,
         f"/api/images/{id_of(0)}": schemas.ImageAnswer,
         f"/api/images/{id_of(0)}/similar": schemas.SearchAnswer,

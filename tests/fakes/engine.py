@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ImageRefused, InputError, NotFound
+from indexer.errors import ImageRefused, InputError, NotFound, NotTuned
 from indexer.types import (
+    BatchRow,
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
@@ -38,6 +39,7 @@ from indexer.types import (
     Standing,
     Stats,
     TextQuery,
+    Tuning,
     VectorQuery,
     VerifyReport,
     content_hash,
@@ -51,6 +53,10 @@ JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
 BROKEN = b"this is no picture"
 MTIME_S = 1_763_812_800.5
 """2025-11-22T12:00:00.5Z"""
+TUNING = Tuning(
+    2, (BatchRow(1, 1000, 10.0, 100.0), BatchRow(2, 1500, 16.0, 125.0), BatchRow(4, 2500, 16.2, 247.0)), "asked",
+    8000, 250.0, "a fake device", SPACE.model, SPACE.precision, SPACE.fingerprint, MTIME_S,
+)  # fmt: skip
 
 
 def vector_of(seed: bytes, dim: int) -> NDArray[np.float32]:
@@ -91,6 +97,7 @@ class FakeEngine:
         self.refused_files = [_refused(i) for i in range(3)]
         self.memory = GpuMemory(False, "no NVIDIA driver")
         self.report: VerifyReport | None = report()
+        self.tuned: Tuning | None = TUNING
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -157,8 +164,14 @@ class FakeEngine:
                 {"fingerprint": SPACE.fingerprint, "model": "fake", "precision": "fp32", "active": True, "bytes": 80},
                 {"fingerprint": "0" * 16, "model": "older", "precision": "bf16", "active": False, "bytes": 2_500_000},
             ),
-            verify=self.report,
+            verify=self.report, batch_size=32, batch_size_from="recommended",
         )  # fmt: skip
+
+    def tuning(self) -> Tuning:
+        self._called("tuning", None)
+        if self.tuned is None:
+            raise NotTuned("Nothing was measured.")
+        return self.tuned
 
     def gpu_memory(self) -> GpuMemory:
         self._called("gpu_memory", None)

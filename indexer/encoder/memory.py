@@ -1,0 +1,125 @@
+"""How much memory a device has for the encoder, and how much the encoder takes of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from indexer.encoder.device import Placement
+from indexer.ports import MemoryMeter
+
+SHARE: Final = 0.9
+"""Of the memory that is free. The rest is for fragments, for the index as it grows, and for other programs."""
+
+
+def meter_of(placement: Placement) -> MemoryMeter:
+    """The meter of a device."""
+    return CudaMeter(placement.device) if placement.device.type == "cuda" else CpuMeter()
+
+
+def total_bytes(device: torch.device) -> int:
+    """The device's memory, other programs' included; of the CPU, as much as this process may have at most."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([physical, *(limit for limit, _ in _group_limits(Path("/")))])
+
+
+def device_name(device: torch.device) -> str:
+    """The device as its maker calls it; of a CPU also how many threads compute."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    found = re.search(r"^model name\s*:\s*(.+)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+    return f"{found[1].strip() if found else 'CPU'}, {torch.get_num_threads()} threads"
+
+
+class CudaMeter:
+    """Memory that torch's allocator holds on a CUDA device: tensors, and what it keeps for the next ones.
+
+    The CUDA context is not in it, and is no longer free when the budget is made. Source: torch.cuda memory management.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+        self.budget_bytes = int(SHARE * (free_bytes + torch.cuda.memory_reserved(device)))
+
+    @property
+    def device_name(self) -> str:
+        return device_name(self._device)
+
+    def start(self) -> None:
+        torch.cuda.synchronize(self._device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+    def peak_bytes(self) -> int:
+        return int(torch.cuda.max_memory_reserved(self._device))
+
+
+class CpuMeter:
+    """Resident memory of this process, less what it held when the meter was made. Linux: elsewhere it is always 0.
+
+    Source: proc(5), `VmHWM` and `clear_refs`.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        """`root` is where /proc and /sys are."""
+        self._root = root
+        self._held_bytes = self._status("VmRSS")
+        self.budget_bytes = int(SHARE * _room_bytes(root))
+
+    @property
+    def device_name(self) -> str:
+        return device_name(torch.device("cpu"))
+
+    def start(self) -> None:
+        with suppress(OSError):  # not allowed: the peak since the process began is right too, for growing batches
+            (self._root / "proc/self/clear_refs").write_text("5")
+
+    def peak_bytes(self) -> int:
+        return max(0, self._status("VmHWM") - self._held_bytes)
+
+    def _status(self, name: str) -> int:
+        return _kib(name, self._root / "proc/self/status")
+
+
+def _room_bytes(root: Path) -> int:
+    """What is free of the machine's memory, and of what this process's control groups may take."""
+    available = _kib("MemAvailable", root / "proc/meminfo")
+    return max(0, min([available, *(limit - used for limit, used in _group_limits(root))]))
+
+
+def _group_limits(root: Path) -> list[tuple[int, int]]:
+    """Limit and use, bytes, of the control group that is mounted as this process's own, where it has a limit.
+
+    The use is without file pages that can be dropped. Source: the kernel's cgroup-v2 and memory (v1) documents.
+    """
+    found = []
+    for folder, limit_name, used_name in (
+        ("sys/fs/cgroup", "memory.max", "memory.current"),
+        ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        limit, used = (_text(root / folder / name).strip() for name in (limit_name, used_name))
+        if limit.isdecimal() and used.isdecimal():
+            cached = re.search(r"^(?:total_)?inactive_file (\d+)$", _text(root / folder / "memory.stat"), re.MULTILINE)
+            found.append((int(limit), int(used) - (int(cached[1]) if cached else 0)))
+    return found
+
+
+def _kib(name: str, path: Path) -> int:
+    """A value that a file gives in KiB, in bytes; 0 where there is none."""
+    found = re.search(rf"^{name}:\s*(\d+) kB$", _text(path), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

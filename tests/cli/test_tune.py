@@ -1,0 +1,101 @@
+"""tune and recommend: what is measured is kept, and used from the next start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from indexer.config import Config, load
+from indexer.engine import open_engine
+from indexer.engine.parts import batch_limit, checkpoint_of
+from indexer.errors import NotTuned
+from indexer.types import BatchLimit
+from tests.cli.conftest import Run
+from tests.engine.test_engine import engine_at
+from tests.fakes.engine import TUNING
+
+DEMO = ("--set", "model.name=demo", "--set", "model.device=cpu")
+
+
+def config(**flags: object) -> Config:
+    return load(flags={"model.name": "demo", "model.device": "cpu", "decode.workers": 1, **flags}).config
+
+
+def test_what_is_measured_is_kept_and_in_force_from_the_next_start(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.tune.ROUNDS_S", 0.0)
+    outcome = run("tune", "batch", "--max", "3", "--json", *DEMO)
+    assert outcome.code == 0
+    answer = json.loads(outcome.out)
+    sizes = [row["size"] for row in answer["rows"]]
+    assert sizes[0] == 1
+    assert answer["size"] in sizes
+    assert all(row["images_per_s"] > 0 and row["latency_ms"] > 0 for row in answer["rows"])
+    assert "from its next start" in outcome.err
+    (tmp_path / "images").mkdir()
+    with open_engine(config()) as engine:
+        assert (engine.stats().batch_size, engine.stats().batch_size_from) == (answer["size"], "tuned")
+        assert engine.tuning().fingerprint == answer["fingerprint"] == engine.space.fingerprint
+        refused = run("tune", "batch", "--max", "1", *DEMO)
+        assert refused.code == 4
+        assert "indexer stop" in refused.err
+
+
+def test_the_configuration_wins_over_what_was_tuned_and_that_over_what_is_recommended() -> None:
+    checkpoint = checkpoint_of(config())
+    limits = [
+        batch_limit(config(**{"model.batch_size": 5}), checkpoint, TUNING),
+        batch_limit(config(), checkpoint, TUNING),
+        batch_limit(config(), checkpoint, None),
+    ]
+    assert limits == [BatchLimit(5, "configured"), BatchLimit(2, "tuned"), BatchLimit(32, "recommended")]
+
+
+def test_a_store_that_was_never_tuned_says_so(tmp_path: Path) -> None:
+    with engine_at(tmp_path) as engine:
+        assert engine.stats().batch_size_from == "recommended"
+        with pytest.raises(NotTuned, match="indexer tune batch"):
+            engine.tuning()
+
+
+def test_the_table_marks_the_choice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.engine.tune_batch", lambda config, most: TUNING)
+    outcome = run("tune", "batch")
+    rows = [line.split("\t") for line in outcome.out.splitlines()]
+    assert [(row[0], row[-1]) for row in rows] == [("1", ""), ("2", "chosen"), ("4", "")]
+    assert rows[2] == ["4", "0 MB", "16.2", "247.0 ms", ""]
+    assert "no larger batch was asked for" in outcome.err
+    told = run("tune", "batch", "--set", "model.batch_size=7")
+    assert "model.batch_size = 7 wins" in told.err
+
+
+@pytest.mark.parametrize("most", ["0", "-1", "5000", "many"])
+def test_a_size_that_no_batch_can_have_is_a_usage_error(run: Run, most: str) -> None:
+    assert run("tune", "batch", "--max", most).code == 2
+
+
+def test_settings_are_recommended_with_reasons_without_a_model_on_this_machine(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    outcome = run("recommend", "--set", "model.device=cpu")
+    assert outcome.code == 0
+    here, table = outcome.out.split("\n\n")
+    assert [line.split("\t")[0] for line in here.splitlines()[1:]] == [
+        "model.precision", "model.batch_size", "decode.workers",
+    ]  # fmt: skip
+    assert "985 M parameters" in here
+    devices = [line.split("\t")[0] for line in table.splitlines()]
+    assert devices == ["CPU", *(f"a GPU of {gib} GB" for gib in (8, 16, 24, 48, 80, 140))]
+    assert not (tmp_path / "data").exists()
+
+
+def test_another_card_may_be_asked_about(run: Run) -> None:
+    answer = json.loads(run("recommend", "--memory-gb", "8", "--json", *DEMO).out)
+    assert answer["here"]["machine"]["memory_bytes"] == 8 << 30
+    values = {each["setting"]: each["value"] for each in answer["here"]["settings"]}
+    assert (values["model.precision"], values["model.batch_size"]) == ("fp16", 256)
+    assert len(answer["others"]) == 7
