@@ -135,18 +135,22 @@ class Search:
 
     def _aim_at_image(self, data: bytes) -> _Aim:
         hash = content_hash(data)
-        known = self._catalogue.ids_of([hash])
-        if known:  # the index has what encoding it would give
-            row = self._index.rows(np.array(list(known.values()), dtype=np.int64))[0].astype(np.float32)
-            if np.isfinite(row).all():
-                return _Aim(row, joint=False)
+        vector_id = self._catalogue.ids_of([hash]).get(hash)
+        row = self._row(vector_id) if vector_id is not None else None
+        if row is not None:  # what encoding it would give
+            return _Aim(row, joint=False)
         return _Aim(self._geometry.image_query(self.embed_images([data])[0].feature), joint=False)
 
     def _like(self, vector_id: int) -> _Aim:
-        row = self._index.rows(np.array([vector_id], dtype=np.int64))[0].astype(np.float32)
-        if not np.isfinite(row).all():
+        row = self._row(vector_id)
+        if row is None:
             raise NotFound("this image is not searchable yet; try again in a moment")
         return _Aim(row, joint=False, leave_out=vector_id)
+
+    def _row(self, vector_id: int) -> Matrix | None:
+        """The row (dim,) under an id; None where the index has none."""
+        row = self._index.rows(np.array([vector_id], dtype=np.int64))[0].astype(np.float32)
+        return row if np.isfinite(row).all() else None
 
     def _aim_at(self, vector: Sequence[float]) -> _Aim:
         dim, joint_dim = self._geometry.dims

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.mutants import good_files, hostile_files
-from benchmarks.report import Row, at_least, at_most
+from benchmarks.report import Row, at_least, at_most, resident_bytes
 from benchmarks.torture.stub import configured
 from indexer.engine import RunningEngine, open_engine
 from indexer.types import ContentHash, ImageQuery, TextQuery, content_hash
@@ -97,14 +96,14 @@ def _follow(engine: RunningEngine, n_files: int, result: Result) -> None:
         if n != n_before:
             n_before, changed_at = n, now
         if not first_bytes and n >= _WARM_SHARE * n_files:
-            first_bytes = _resident_bytes()
+            first_bytes = resident_bytes()
         try:
             engine.search(TextQuery("a red circle"), 5)
         except Exception as e:
             result.errors.append(f"{type(e).__name__}: {e}")
         result.n_searches += 1
         pause.wait(0.1)
-    result.drift_mb = (_resident_bytes() - first_bytes) / 1e6
+    result.drift_mb = (resident_bytes() - first_bytes) / 1e6
 
 
 def _judge(engine: RunningEngine, good: dict[ContentHash, bytes], result: Result) -> None:
@@ -118,10 +117,6 @@ def _judge(engine: RunningEngine, good: dict[ContentHash, bytes], result: Result
     for record in refused:
         result.reasons[record.reason.value if record.reason else ""] += 1
         result.without_reason += not (record.reason and record.detail)
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _children() -> set[int]:

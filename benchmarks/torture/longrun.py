@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import Row, at_least, at_most
+from benchmarks.report import Row, at_least, at_most, resident_bytes
 from benchmarks.torture.oracle import differences
 from benchmarks.torture.stub import configured, feature_of, open_stub, space_of
 from indexer.catalogue.sqlite import SqliteCatalogue
@@ -206,7 +205,6 @@ def _new_path(folder: Path, number: int) -> Path:
 def _sampled_memory(until_s: float) -> list[tuple[float, int]]:
     samples = []
     while (now := time.monotonic()) < until_s:
-        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
-        samples.append((now, resident_pages * os.sysconf("SC_PAGE_SIZE")))
+        samples.append((now, resident_bytes()))
         time.sleep(min(1.0, max(0.0, until_s - now)))
     return samples

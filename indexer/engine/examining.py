@@ -87,10 +87,6 @@ def subject_of(parts: Parts, inflow: Inflow, pause: Callable[[float], None]) -> 
     def changed(n_rows: int) -> None:
         inflow.committer.n_index_changes += n_rows  # the committer's lock is held
 
-    def encode_anew(hashes: Sequence[ContentHash]) -> None:
-        records = parts.catalogue.images(list(parts.catalogue.ids_of(hashes).values())).values()
-        inflow.river.bring({record.hash: record.paths for record in records}, anew=True)
-
     return Subject(
         catalogue=parts.catalogue,
         cache=parts.cache,
@@ -103,7 +99,7 @@ def subject_of(parts: Parts, inflow: Inflow, pause: Callable[[float], None]) -> 
             patience_s=event_s if inflow.watching else 0.0,
         ),
         model=(parts.decoder, parts.embedder),
-        remedy=Remedy(inflow.settle.add, encode_anew, inflow.at_rest),
+        remedy=Remedy(inflow.settle.add, partial(inflow.bring, anew=True), inflow.at_rest),
         changed=changed,
         checkups=inflow.premises.checkups(),
     )

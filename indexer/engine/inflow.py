@@ -51,6 +51,12 @@ class Inflow:
         self.rescans.close()
         self.river.close()
 
+    def bring(self, hashes: Sequence[ContentHash], *, anew: bool) -> None:
+        """Send live contents through the river once more, by every path that holds them; see `River.bring`."""
+        catalogue = self.premises.catalogue
+        records = catalogue.images(list(catalogue.ids_of(hashes).values())).values()
+        self.river.bring({record.hash: record.paths for record in records}, anew=anew)
+
     def at_rest(self) -> bool:
         """Whether nothing is dirty, on its way, or being scanned."""
         return not self.rescans.busy and len(self.settle) == 0

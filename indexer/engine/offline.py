@@ -23,8 +23,8 @@ from indexer.features.disk import DiskFeatureCache, FeatureReader
 from indexer.geometry import Geometry
 from indexer.restore import Restored, restore
 from indexer.store.data_dir import DataDir
-from indexer.types import Explanation, FilePath, Finding, Flaw, Progress, VerifyReport
-from indexer.verify.run import N_EXAMPLES, Subject, verify
+from indexer.types import Explanation, FilePath, Flaw, Progress, VerifyReport
+from indexer.verify.run import Subject, examples_of, verify
 from indexer.watch.accept import Exclude
 from indexer.watch.scan import FolderScanner
 from indexer.why import explain
@@ -159,13 +159,9 @@ def joined(first: VerifyReport, second: VerifyReport) -> VerifyReport:
         seconds=round(time.time() - first.started_at, 3),
         found={flaw: n for flaw, n in found.items() if n},
         mended={flaw: n - left[flaw] for flaw, n in found.items() if n > left[flaw]},
-        examples=_few([*unmended, *mended]),
+        examples=examples_of([*unmended, *mended]),
         notes=tuple(dict.fromkeys((*first.notes, *second.notes))),
     )
-
-
-def _few(findings: list[Finding]) -> tuple[Finding, ...]:
-    return tuple(each for flaw in Flaw for each in [f for f in findings if f.flaw is flaw][:N_EXAMPLES])
 
 
 def _behind(brought: Restored) -> tuple[str, ...]:

@@ -309,8 +309,7 @@ class RunningEngine:
 
     def _bring(self, hashes: Sequence[ContentHash], anew: bool) -> None:
         assert self._inflow
-        records = self.parts.catalogue.images(list(self.parts.catalogue.ids_of(hashes).values()))
-        self._inflow.river.bring({record.hash: record.paths for record in records.values()}, anew=anew)
+        self._inflow.bring(hashes, anew=anew)
 
     def _n_failed(self, hashes: Sequence[ContentHash], anew: bool) -> int:
         assert self._inflow

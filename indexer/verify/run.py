@@ -79,6 +79,11 @@ def verify(
     return _Verification(subject, sample, repair, on_progress, pause, rng or np.random.default_rng()).run()
 
 
+def examples_of(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The first few findings of each flaw."""
+    return tuple(each for flaw in Flaw for each in [f for f in found if f.flaw is flaw][:N_EXAMPLES])
+
+
 class _Verification:
     def __init__(
         self,
@@ -219,6 +224,6 @@ class _Verification:
             reencoded=tally.reencoded,
             found=dict(Counter(each.flaw for each in found)),
             mended=dict(Counter(each.flaw for each in found if each.mended)),
-            examples=tuple(each for flaw in Flaw for each in [f for f in found if f.flaw is flaw][:N_EXAMPLES]),
+            examples=examples_of(found),
             notes=tuple(self._notes),
         )
