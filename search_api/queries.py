@@ -12,7 +12,7 @@ from search_api.bodies import FaultError
 from search_api.errors import Fault
 from search_api.pictures import from_base64
 from search_api.schemas import EmbedTextRequest, SearchRequest
-from search_api.settings import ApiSettings
+from search_api.settings import MAX_TEXT_CHARS, ApiSettings
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -74,7 +74,9 @@ def texts_of(asked: EmbedTextRequest, settings: ApiSettings) -> list[str]:
 
 
 def words(text: str, field: str) -> str:
-    """The text, if there are words in it."""
+    """The text, if there are words in it, and no more than any model reads well."""
+    if len(text) > MAX_TEXT_CHARS:
+        raise FaultError([Fault(field, f"A text may have {MAX_TEXT_CHARS} characters.")])
     if not text.strip():
         raise FaultError([Fault(field, "There are no words in this text.")])
     return text

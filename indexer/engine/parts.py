@@ -83,15 +83,15 @@ def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
     checkpoint = checkpoint_of(config)
     decoder = open_decoder(config, checkpoint.preprocess)
     stack.callback(decoder.close)
-    kind = machine_of(config).kind
+    machine = machine_of(config)
     make = partial(encoder_of, config, data, checkpoint)
-    embedder = EncoderLane(make, batch_size=1, max_bulk=IMAGES_ON_THEIR_WAY[kind])
+    embedder = EncoderLane(make, batch_size=1, max_bulk=IMAGES_ON_THEIR_WAY[machine.kind])
     stack.callback(embedder.close)
     if embedder.projection is None and config.index.space == "joint":
         raise ConfigError('index.space: this model has no space shared with words; set it to "visual"')
     geometry = Geometry(embedder.projection, config.index.space, embedder.space.dim)
-    tuning = tuning_of(config, data, embedder.space)
-    batch = batch_limit(config, checkpoint, tuning)
+    tuning = read_tuning(data.tuned, machine.name, embedder.space.fingerprint)
+    batch = batch_limit(config, checkpoint, machine, tuning)
     embedder.limit_batch(batch.size)
     logger.info("batches hold %d pictures at most (%s)", batch.size, batch.source)
     return Model(decoder, embedder, embedder.device, geometry, batch, tuning)
@@ -123,12 +123,7 @@ def machine_of(config: Config) -> Machine:
     return Machine(kind, total_bytes(device), placement.precision, n_cores(), device_name(device))
 
 
-def tuning_of(config: Config, data: DataDir, space: EmbeddingSpace) -> Tuning | None:
-    """What was measured of this device and space."""
-    return read_tuning(data.tuned, machine_of(config).name, space.fingerprint)
-
-
-def batch_limit(config: Config, checkpoint: Checkpoint, tuning: Tuning | None) -> BatchLimit:
+def batch_limit(config: Config, checkpoint: Checkpoint, machine: Machine, tuning: Tuning | None) -> BatchLimit:
     """The configured batch size, else the tuned one, else what suits a device of this size."""
     from indexer.encoder.sizing import size_of
 
@@ -136,7 +131,7 @@ def batch_limit(config: Config, checkpoint: Checkpoint, tuning: Tuning | None) -
         return BatchLimit(config.model.batch_size, "configured")
     if tuning is not None:
         return BatchLimit(tuning.size, "tuned")
-    return BatchLimit(batch_size(size_of(checkpoint), machine_of(config)), "recommended")
+    return BatchLimit(batch_size(size_of(checkpoint), machine), "recommended")
 
 
 def open_parts(

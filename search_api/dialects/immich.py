@@ -131,8 +131,6 @@ def _words(given: bytes) -> str:
         text = given.decode()
     except UnicodeDecodeError:
         raise FaultError([Fault("text", "It is not UTF-8.")]) from None
-    if len(text) > MAX_TEXT_CHARS:
-        raise FaultError([Fault("text", f"A text may have {MAX_TEXT_CHARS} characters.")])
     return words(text, "text")
 
 

@@ -216,12 +216,6 @@ def _of_part(part: Part, field: str) -> _Input:
     return _Input(f"{field}.{name}", value.url if isinstance(value, ImageUrl) else value, name != "text")
 
 
-def _text(given: _Input) -> str:
-    if len(given.value) > MAX_TEXT_CHARS:
-        raise FaultError([Fault(given.field, f"A text may have {MAX_TEXT_CHARS} characters.")])
-    return words(given.value, given.field)
-
-
 # ---------------------------------------------------------------- what is answered
 
 
@@ -233,7 +227,7 @@ def _embeddings(service: Service, asked: EmbeddingsRequest) -> EmbeddingsAnswer:
     if asked.dimensions and asked.dimensions != joint:
         raise FaultError([Fault("dimensions", f"Embeddings have {joint} numbers here, and are not shortened.")])
     inputs = _inputs(asked, settings)
-    texts = [_text(each) for each in inputs if not each.is_image]
+    texts = [words(each.value, each.field) for each in inputs if not each.is_image]
     images = [from_base64(each.value, settings.max_body_bytes, each.field) for each in inputs if each.is_image]
     rows = {
         False: iter(engine.embed_texts(texts) if texts else ()),

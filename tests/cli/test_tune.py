@@ -9,7 +9,7 @@ import pytest
 
 from indexer.config import Config, load
 from indexer.engine import open_engine
-from indexer.engine.parts import batch_limit, checkpoint_of
+from indexer.engine.parts import batch_limit, checkpoint_of, machine_of
 from indexer.errors import NotTuned
 from indexer.types import BatchLimit
 from tests.cli.conftest import Run
@@ -45,11 +45,11 @@ def test_what_is_measured_is_kept_and_in_force_from_the_next_start(
 
 
 def test_the_configuration_wins_over_what_was_tuned_and_that_over_what_is_recommended() -> None:
-    checkpoint = checkpoint_of(config())
+    checkpoint, machine = checkpoint_of(config()), machine_of(config())
     limits = [
-        batch_limit(config(**{"model.batch_size": 5}), checkpoint, TUNING),
-        batch_limit(config(), checkpoint, TUNING),
-        batch_limit(config(), checkpoint, None),
+        batch_limit(config(**{"model.batch_size": 5}), checkpoint, machine, TUNING),
+        batch_limit(config(), checkpoint, machine, TUNING),
+        batch_limit(config(), checkpoint, machine, None),
     ]
     assert limits == [BatchLimit(5, "configured"), BatchLimit(2, "tuned"), BatchLimit(32, "recommended")]
 
