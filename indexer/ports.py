@@ -229,7 +229,11 @@ class CatalogueReading(Protocol):
 
     def file(self, path: FilePath) -> FileRecord | None: ...
 
-    def hash_by_stamp(self, stamp: Stamp) -> ContentHash | None:
+    def files(self, paths: Sequence[FilePath]) -> dict[FilePath, FileRecord]:
+        """Those of the paths that are recorded, all as of one moment."""
+        ...
+
+    def hashes_by_stamp(self, stamps: Sequence[Stamp]) -> dict[Stamp, ContentHash]:
         """Content of any recorded path with exactly this stamp: the same file under an old name, or a hard link."""
         ...
 

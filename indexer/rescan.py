@@ -14,6 +14,8 @@ from indexer.types import MOVED_AWAY, FilePath, Stamp, display_path, is_at_or_be
 
 logger = logging.getLogger(__name__)
 
+_Kept = tuple[int, int, int, int]
+
 
 class Rescans:
     """One thread that scans the folders it is asked for, one after another, and every folder once in `every_s`.
@@ -152,7 +154,7 @@ class Rescans:
 
     def _scan(self, folder: FilePath, reason: str, confirmed: bool) -> None:
         started = time.monotonic()
-        changed: set[Stamp] = set()
+        changed: set[_Kept] = set()
         missing: list[FilePath] = []
         for path in self._scanner.scan(folder, self._catalogue.folder, self._catalogue.folders_under):
             if self._closed:
@@ -175,9 +177,9 @@ class Rescans:
             display_path(folder), reason, len(changed), len(missing), time.monotonic() - started,
         )  # fmt: skip
 
-    def _n_lost(self, missing: Sequence[FilePath], changed: Set[Stamp]) -> int:
+    def _n_lost(self, missing: Sequence[FilePath], changed: Set[_Kept]) -> int:
         """How many missing files are not there under another name, just come up or known already."""
-        records = [record for path in missing if (record := self._catalogue.file(path)) is not None]
+        records = list(self._catalogue.files(missing).values())
         gone = set(missing)
         images = self._catalogue.images([record.vector_id for record in records if record.vector_id is not None])
         alive = {i for i, image in images.items() if not gone.issuperset(image.paths)}
@@ -199,6 +201,6 @@ class Rescans:
             self._settle.add(path)
 
 
-def _kept_by_a_rename(stamp: Stamp) -> Stamp:
+def _kept_by_a_rename(stamp: Stamp) -> _Kept:
     """What a file still has under another name. Its inode alone would not do: another disk numbers its own alike."""
-    return stamp._replace(ctime_ns=0)
+    return stamp[:4]

@@ -10,10 +10,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from indexer.errors import Stopped, StoreCorrupt, StoreError, StoreFull, StoreLocked
@@ -26,6 +28,7 @@ _NO_WRITING = {
 }
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
+_ROWS_AT_ONCE = 100
 _LOST_SCHEMA = ("no such table", "no such column", "no such index", "has no column named")
 
 
@@ -98,6 +101,25 @@ def _lenient_text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
+def execute_rows(con: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]) -> list[Any]:
+    """Execute a statement over many rows of values, some at a time; all that it answers.
+
+    Beside busy threads this is several times as fast as a statement for each row: every step of a statement lets
+    another thread have the interpreter, and then waits until it is given back.
+
+    Args:
+        con: Where.
+        statement: With `{rows}` where the list of values belongs.
+        rows: Values, equally many each.
+    """
+    answers: list[Any] = []
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        chunk = rows[start : start + _ROWS_AT_ONCE]
+        marks = "(" + ",".join("?" * len(chunk[0])) + ")"
+        answers += con.execute(statement.replace("{rows}", ",".join([marks] * len(chunk))), list(chain(*chunk)))
+    return answers
+
+
 class Readers:
     """Read-only connections to one database, lent to whichever thread reads.
 
@@ -119,10 +141,16 @@ class Readers:
             Stopped: The database was closed.
             StoreError: As `translated`.
         """
+        with self.connection() as con:
+            con.execute("BEGIN")
+            yield con
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection outside any transaction, for a single question; raises as `snapshot`."""
         with translated(self._path):
             con = self._borrow()
             try:
-                con.execute("BEGIN")
                 yield con
             finally:
                 self._give_back(con)

@@ -152,5 +152,5 @@ def _unit(data: bytes, dim: int) -> NDArray[np.float32]:
     raw = np.frombuffer(hashlib.shake_128(data).digest(4 * dim), "<u4").reshape(2, -1).astype(np.float64)
     radius, angle = np.sqrt(-2 * np.log((raw[0] + 1) / 2**32)), 2 * np.pi * raw[1] / 2**32
     vector = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])  # Box-Muller
-    unit: NDArray[np.float32] = (vector / np.linalg.norm(vector)).astype(np.float32)
+    unit: NDArray[np.float32] = (vector / np.sqrt((vector * vector).sum())).astype(np.float32)
     return unit

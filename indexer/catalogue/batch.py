@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from indexer.catalogue.seals import content_seal, file_seal, to_columns
+from indexer.sqlite import execute_rows
 from indexer.types import ContentHash, FilePath, Found, Gone, ImageInfo, Outcome
 
 _UPSERT = (
-    "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (folder, name) DO UPDATE SET"
+    "INSERT INTO file VALUES {rows} ON CONFLICT (folder, name) DO UPDATE SET"
     " device = excluded.device, inode = excluded.inode, size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns,"
     " ctime_ns = excluded.ctime_ns, content_id = excluded.content_id, reason = excluded.reason,"
     " detail = excluded.detail, recorded_at = excluded.recorded_at, seal = excluded.seal"
@@ -55,7 +56,7 @@ def apply(con: sqlite3.Connection, outcomes: Mapping[FilePath, Outcome], recorde
     effect = Effect(next_id)
     _resolve_contents(con, [o for o in outcomes.values() if isinstance(o, Found)], effect)
     left = _note_change(con, outcomes, effect)
-    con.executemany(_UPSERT, _rows(outcomes, recorded_at, effect.ids))
+    execute_rows(con, _UPSERT, _rows(outcomes, recorded_at, effect.ids))
     gone = [split(outcome.path) for outcome in outcomes.values() if isinstance(outcome, Gone)]
     con.executemany("DELETE FROM file WHERE folder = ? AND name = ?", gone)
     lonely = remove_lonely_contents(con, left)
@@ -74,10 +75,10 @@ def _resolve_contents(con: sqlite3.Connection, found: Sequence[Found], effect: E
     """Give every content its id; make those that are new."""
     wanted: dict[ContentHash, ImageInfo] = {outcome.hash: outcome.info for outcome in found}
     new, changed = [], []
+    before = "SELECT hash, id, format, width_px, height_px, size_bytes, seal FROM content WHERE hash IN (VALUES {rows})"
+    rows = {row[0]: row[1:] for row in execute_rows(con, before, [(hash_,) for hash_ in wanted])}
     for hash_, info in wanted.items():
-        row = con.execute(
-            "SELECT id, format, width_px, height_px, size_bytes, seal FROM content WHERE hash = ?", (hash_,)
-        ).fetchone()
+        row = rows.get(hash_)
         if row is not None and row[5] != content_seal(row[0], hash_, ImageInfo(*row[1:5])):
             _remove_damaged_content(con, row[0], effect)
             row = None
@@ -90,7 +91,7 @@ def _resolve_contents(con: sqlite3.Connection, found: Sequence[Found], effect: E
         if row[1:5] != info:
             changed.append((*info, content_seal(row[0], hash_, info), row[0]))
     effect.n_contents += len(new)
-    con.executemany("INSERT INTO content VALUES (?, ?, ?, ?, ?, ?, ?)", new)
+    execute_rows(con, "INSERT INTO content VALUES {rows}", new)
     con.executemany(
         "UPDATE content SET format = ?, width_px = ?, height_px = ?, size_bytes = ?, seal = ? WHERE id = ?", changed
     )
@@ -107,9 +108,13 @@ def _remove_damaged_content(con: sqlite3.Connection, vector_id: int, effect: Eff
 def _note_change(con: sqlite3.Connection, outcomes: Mapping[FilePath, Outcome], effect: Effect) -> set[int]:
     """Count what the batch changes; returns the contents that some path leaves."""
     left: set[int] = set()
-    before = "SELECT content_id, reason FROM file WHERE folder = ? AND name = ?"
+    before = (
+        "WITH batch (in_folder, named) AS (VALUES {rows}) SELECT in_folder, named, content_id, reason"
+        " FROM batch CROSS JOIN file ON folder = in_folder AND name = named"
+    )
+    rows = {row[:2]: row[2:] for row in execute_rows(con, before, [split(path) for path in outcomes])}
     for path, outcome in outcomes.items():
-        old_id, old_reason = con.execute(before, split(path)).fetchone() or (None, None)
+        old_id, old_reason = rows.get(split(path), (None, None))
         new_id = effect.ids[outcome.hash] if isinstance(outcome, Found) else None
         effect.n_files += (new_id is not None) - (old_id is not None)
         if old_reason is not None:

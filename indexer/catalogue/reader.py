@@ -13,6 +13,7 @@ import numpy as np
 
 from indexer.catalogue.batch import split
 from indexer.catalogue.rows import (
+    FILE_COLUMNS,
     SELECT_CONTENT,
     SELECT_FILE,
     Damage,
@@ -21,14 +22,18 @@ from indexer.catalogue.rows import (
     sound_records,
 )
 from indexer.catalogue.schema import SCHEMA, version_of
-from indexer.catalogue.seals import Number, content_seal, from_columns, read_meta, to_columns
+from indexer.catalogue.seals import Number, content_seal, from_columns, read_meta, to_column
 from indexer.errors import StoreCorrupt, StoreError
-from indexer.sqlite import Readers, complaint
+from indexer.sqlite import Readers, complaint, execute_rows
 from indexer.types import ContentHash, Counts, FilePath, FileRecord, Ids, ImageInfo, ImageRecord, Reason, Stamp
 
 logger = logging.getLogger(__name__)
 
 _BY_NAME = f"{SELECT_FILE} WHERE folder = ? AND name = ?"
+_BY_NAMES = (
+    "WITH wanted (in_folder, named) AS (VALUES {rows})"  # noqa: S608 # constants
+    f" SELECT {FILE_COLUMNS} FROM wanted CROSS JOIN file ON folder = in_folder AND name = named"
+)
 
 # One seek for each folder, not a look at each file.
 _FOLDERS_UNDER = """
@@ -124,10 +129,14 @@ class CatalogueReader:
                 yield FilePath(prefix + child)
 
     def file(self, path: FilePath) -> FileRecord | None:
+        return self.files([path]).get(path)
+
+    def files(self, paths: Sequence[FilePath]) -> dict[FilePath, FileRecord]:
+        wanted = set(paths)
         with self._sound() as (con, damage):
-            rows = con.execute(_BY_NAME, split(path)).fetchall()
+            rows = execute_rows(con, _BY_NAMES, [split(path) for path in wanted])
             records = sound_records(con, rows, damage)
-        return next((record for record in records if record.path == path), None)  # a damaged tree leads astray
+        return {record.path: record for record in records if record.path in wanted}  # a damaged tree leads astray
 
     def refused(self, limit: int, offset: int = 0) -> list[FileRecord]:
         query = f"{SELECT_FILE} WHERE reason IS NOT NULL ORDER BY recorded_at DESC LIMIT ? OFFSET ?"
@@ -136,16 +145,13 @@ class CatalogueReader:
 
     # ------------------------------------------------------------ by content
 
-    def hash_by_stamp(self, stamp: Stamp) -> ContentHash | None:
-        device, inode, *others = to_columns(stamp)
-        query = (
-            f"{SELECT_FILE} WHERE inode = ? AND device = ? AND size_bytes = ? AND mtime_ns = ? AND ctime_ns = ?"
-            " AND content_id IS NOT NULL"
-        )
+    def hashes_by_stamp(self, stamps: Sequence[Stamp]) -> dict[Stamp, ContentHash]:
+        wanted = set(stamps)
+        query = f"{SELECT_FILE} WHERE inode IN (VALUES {{rows}}) AND content_id IS NOT NULL"
         with self._sound() as (con, damage):
-            rows = con.execute(query, (inode, device, *others)).fetchall()
+            rows = execute_rows(con, query, [(to_column(stamp.inode),) for stamp in wanted])
             records = sound_records(con, rows, damage)
-        return next((record.hash for record in records if record.stamp == stamp), None)
+        return {record.stamp: record.hash for record in records if record.stamp in wanted and record.hash is not None}
 
     def ids_of(self, hashes: Sequence[ContentHash]) -> dict[ContentHash, int]:
         with self._sound() as (con, damage):

@@ -19,10 +19,10 @@ _CHUNK = 500
 
 SELECT_CONTENT = "SELECT id, hash, format, width_px, height_px, size_bytes, seal FROM content"
 
-SELECT_FILE = (
-    "SELECT folder, name, device, inode, size_bytes, mtime_ns, ctime_ns, content_id, reason, detail, recorded_at, seal"
-    " FROM file"
+FILE_COLUMNS = (
+    "folder, name, device, inode, size_bytes, mtime_ns, ctime_ns, content_id, reason, detail, recorded_at, seal"
 )
+SELECT_FILE = f"SELECT {FILE_COLUMNS} FROM file"  # noqa: S608 # constants
 
 
 @dataclass(slots=True)

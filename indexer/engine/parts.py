@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Pictures and bytes on their way at most. A GPU works in large batches, a CPU in small ones that a stop must wait for.
-IMAGES_ON_THEIR_WAY = {"cuda": 1024, "cpu": 64}
+# Pictures and bytes on their way at most: enough to keep the device busy while a commit waits for the disk, few
+# enough that a crash repeats little.
+IMAGES_ON_THEIR_WAY = {"cuda": 1024, "cpu": 128}
 BYTES_ON_THEIR_WAY = 512 << 20
 
 

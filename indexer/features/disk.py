@@ -98,7 +98,7 @@ class FeatureReader:
         found: dict[ContentHash, StoredFeature] = {}
         bad: list[int] = []
         for chunk in _chunks(hashes):
-            with readers.snapshot() as con:
+            with readers.connection() as con:
                 keys = [self._key(hash_) for hash_ in chunk]
                 rows = con.execute(f"{_SELECT} ({','.join('?' * len(keys))})", keys).fetchall()
             wanted = set(chunk)

@@ -16,22 +16,19 @@ import diskcache
 from indexer.errors import Stopped, StoreCorrupt, StoreFull
 from indexer.features.rawdisk import DATABASE, open_cache
 from indexer.features.record import LONGEST_BYTES, Salvaged, salvage
-from indexer.sqlite import in_our_words, rename_database, set_aside
+from indexer.sqlite import execute_rows, in_our_words, rename_database, set_aside
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 # As `Cache.set` does it, in half of its time.
-_INSERT = (
-    "INSERT INTO Cache (key, raw, store_time, access_time, mode, value) VALUES (?, 1, ?, ?, 1, ?)"
-    " ON CONFLICT (key, raw) DO"
-)
+_INSERT = "INSERT INTO Cache (key, value, store_time, access_time, raw, mode) VALUES {rows} ON CONFLICT (key, raw) DO"
 _UPSERT = (
-    f"{_INSERT} UPDATE SET store_time = excluded.store_time, expire_time = NULL, mode = 1, filename = NULL,"
+    _INSERT + " UPDATE SET store_time = excluded.store_time, expire_time = NULL, mode = 1, filename = NULL,"
     " value = excluded.value"
 )
-_INSERT_NEW = f"{_INSERT} NOTHING"
+_INSERT_NEW = _INSERT + " NOTHING"
 _BLOCK_BYTES = 16 << 20
 
 
@@ -69,12 +66,12 @@ class CacheWriter:
 
     def drop(self, rowids: Iterable[int]) -> None:
         """Remove rows by their number."""
-        statement = "DELETE FROM Cache WHERE rowid = ?"
+        statement = "DELETE FROM Cache WHERE rowid IN (VALUES {rows})"
         self._do(lambda: self._mending(lambda: self._write(statement, [(rowid,) for rowid in rowids])))
 
     def forget(self, keys: Iterable[str]) -> None:
         """Remove rows by their key."""
-        statement = "DELETE FROM Cache WHERE key = ? AND raw = 1"
+        statement = "DELETE FROM Cache WHERE key IN (VALUES {rows}) AND raw = 1"
         self._do(lambda: self._mending(lambda: self._write(statement, [(key,) for key in keys])))
 
     def mend(self, why: StoreCorrupt, still_needed: Callable[[], bool]) -> None:
@@ -105,13 +102,13 @@ class CacheWriter:
 
     def _put(self, rows: Iterable[tuple[str, bytes]], statement: str = _UPSERT) -> None:
         now = self._clock()
-        self._write(statement, [(key, now, now, value) for key, value in rows])
+        self._write(statement, [(key, value, now, now, 1, 1) for key, value in rows])
 
-    def _write(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if self._cache is None:
             self._open()
         with self._translated(), self._cache.transact():
-            self._cache._con.executemany(statement, rows)  # noqa: SLF001 # the connection that `transact` locked
+            execute_rows(self._cache._con, statement, rows)  # noqa: SLF001 # which `transact` locked
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

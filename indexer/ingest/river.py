@@ -21,6 +21,7 @@ from indexer.types import (
     Decoded,
     FileContent,
     FilePath,
+    FileRecord,
     Found,
     Gone,
     ImageInfo,
@@ -57,6 +58,19 @@ class _Claim:
 
     path: FilePath
     stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What was known of a settled path when it was taken."""
+
+    path: FilePath
+    stamp: Stamp | None
+    record: FileRecord | None
+    hash: ContentHash | None
+    """What the file holds if it is the recorded one, under this name or another."""
+    is_searchable: bool
+    """Whether the content recorded for the path has its row."""
 
 
 class _Abandoned(Exception):
@@ -167,20 +181,32 @@ class River:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            for settled in self._settle.take(TAKE, timeout_s=60.0):
+            taken = self._settle.take(TAKE, timeout_s=60.0)
+            try:
+                memories = self._recall(taken)
+            except Exception as e:  # noqa: BLE001  a worker's loop
+                self._give_up([path for path, _ in taken], e)
+                continue
+            for memory in memories:
                 try:
-                    self._look(settled)
+                    self._look(memory)
                     self.trouble = None
                 except _Abandoned as e:
                     self._pause(e.__cause__)
-                except Exception as e:  # a worker's loop: one path must not end it
-                    if may_pass(e):
-                        self._settle.add(settled.path)
-                        self._done(settled.path)
-                        self._pause(e)
-                        continue
-                    logger.exception("could not deal with %r", settled.path)
-                    self._done(settled.path)  # the next rescan brings it back
+                except Exception as e:  # noqa: BLE001  a worker's loop: one path must not end it
+                    self._give_up([memory.path], e)
+
+    def _give_up(self, paths: Sequence[FilePath], error: Exception) -> None:
+        """Paths that could not be dealt with are tried again after a pause if that helps, else with the next scan."""
+        again = may_pass(error)
+        for path in paths:
+            if again:
+                self._settle.add(path)
+            self._done(path)
+        if again:
+            self._pause(error)
+        else:
+            logger.error("could not deal with %r", paths, exc_info=error)
 
     def _pause(self, error: BaseException | None) -> None:
         """What is not the file's fault is waited out; its path stays dirty."""
@@ -189,35 +215,44 @@ class River:
         self.trouble = str(error)
         self._stopping.wait(self._retry_s)
 
-    def _look(self, settled: Settled) -> None:
-        path, stamp = settled
-        record = self._catalogue.file(path)
+    def _recall(self, taken: Sequence[Settled]) -> list[_Memory]:
+        """What is known of the paths, asked for together: a question costs more than its answer."""
+        records = self._catalogue.files([path for path, _ in taken])
+        same = {stamp: records[path].hash for path, stamp in taken if path in records and records[path].stamp == stamp}
+        searchable = self._searchable([hash for hash in same.values() if hash is not None])
+        renamed = self._catalogue.hashes_by_stamp([stamp for _, stamp in taken if stamp and same.get(stamp) is None])
+        memories = []
+        for path, stamp in taken:
+            record = records.get(path)
+            hash = None if stamp is None else same.get(stamp) or renamed.get(stamp)
+            memories.append(_Memory(path, stamp, record, hash, record is not None and record.hash in searchable))
+        return memories
+
+    def _look(self, memory: _Memory) -> None:
+        path, stamp, record = memory.path, memory.stamp, memory.record
         if stamp is None:
             if record is None or not self._sources.reachable(path):
                 self._done(path)
             else:
                 self._finish(Gone(path))
             return
-        known = record.hash if record is not None and record.stamp == stamp else None
         if record is not None and record.stamp == stamp:
             refused = record.reason is not None and not record.reason.transient
-            if refused or self._is_searchable(known):
+            if refused or (memory.is_searchable and record.hash not in self._anew):
                 self._done(path)
                 return
-        known = known or self._catalogue.hash_by_stamp(stamp)  # the same file under an old name
-        if known is None or not self._attach(path, stamp, known):
+        if memory.hash is None or not self._attach(path, stamp, memory.hash):
             self._read(path, stamp)
 
     def _is_as_recorded(self, path: FilePath) -> bool:
         record = self._catalogue.file(path)
         return record is not None and self._sources.stamp(path) == record.stamp
 
-    def _is_searchable(self, hash: ContentHash | None) -> bool:
-        """Whether this content has its row and is not to be encoded anew."""
-        if hash is None or hash in self._anew:
-            return False
-        vector_id = self._catalogue.ids_of([hash]).get(hash)
-        return vector_id is not None and bool(self._index.contains(np.array([vector_id], dtype=np.int64))[0])
+    def _searchable(self, hashes: Sequence[ContentHash]) -> set[ContentHash]:
+        """Those of the contents that have their rows."""
+        ids = self._catalogue.ids_of(hashes) if hashes else {}
+        there = self._index.contains(np.array(list(ids.values()), dtype=np.int64))
+        return {hash for hash, is_there in zip(ids, there, strict=True) if is_there}
 
     def _attach(self, path: FilePath, stamp: Stamp, hash: ContentHash) -> bool:
         """Finish the path without encoding if its content's feature is known."""

@@ -170,10 +170,21 @@ def test_a_file_is_below_itself(catalogue: Catalogue) -> None:
 
 def test_a_stamp_leads_to_its_content(catalogue: Catalogue) -> None:
     catalogue.commit([found(A, 1), found(B, 2), refused(C, n=3)])
-    assert catalogue.hash_by_stamp(stamp_of(2)) == hash_of(2)
-    assert catalogue.hash_by_stamp(stamp_of(3)) is None
-    for field, value in stamp_of(2)._asdict().items():
-        assert catalogue.hash_by_stamp(stamp_of(2)._replace(**{field: value + 1})) is None
+    others = [stamp_of(2)._replace(**{field: value + 1}) for field, value in stamp_of(2)._asdict().items()]
+    stamps = [stamp_of(2), stamp_of(3), *others, stamp_of(1)]
+    assert catalogue.hashes_by_stamp(stamps) == {stamp_of(1): hash_of(1), stamp_of(2): hash_of(2)}
+    assert catalogue.hashes_by_stamp(others) == {}
+    assert catalogue.hashes_by_stamp([]) == {}
+
+
+def test_files_are_told_together_as_one_by_one(catalogue: Catalogue) -> None:
+    paths = [FilePath(b"/pictures/%d.jpg" % i) for i in range(1_200)]  # more than one statement asks for
+    catalogue.commit([found(path, i) for i, path in enumerate(paths[::2])])
+    catalogue.commit([refused(A, n=5_000)])
+    told = catalogue.files([*paths, A, A, FilePath(b"/pictures")])
+    assert told.keys() == {*paths[::2], A}
+    assert all(record == catalogue.file(path) for path, record in told.items())
+    assert catalogue.files([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +221,7 @@ def test_any_name_comes_back_as_it_was(catalogue: Catalogue, name: bytes) -> Non
 def test_any_number_that_a_file_system_gives_comes_back(catalogue: Catalogue, stamp: Stamp) -> None:
     catalogue.commit([found(A, 1, stamp)])
     assert catalogue.folder(FilePath(b"/pictures")) == {b"a.jpg": stamp}
-    assert catalogue.hash_by_stamp(stamp) == hash_of(1)
+    assert catalogue.hashes_by_stamp([stamp]) == {stamp: hash_of(1)}
     record = catalogue.file(A)
     assert record is not None
     assert record.stamp == stamp

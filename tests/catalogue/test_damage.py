@@ -114,7 +114,7 @@ def nothing_wrong_is_served(catalogue: SqliteCatalogue) -> None:
         assert told is None or told.stamp == outcome.stamp
         if isinstance(outcome, Found):
             assert told is None or (told.hash, told.reason) == (outcome.hash, None)
-            stamped = catalogue.hash_by_stamp(outcome.stamp)
+            stamped = catalogue.hashes_by_stamp([outcome.stamp]).get(outcome.stamp)
             assert stamped is None or any(
                 isinstance(o, Found) and (o.stamp, o.hash) == (outcome.stamp, stamped) for o in TRUTH.values()
             )
@@ -257,7 +257,7 @@ ASK: dict[str, Callable[[SqliteCatalogue, int], object]] = {
     "file": lambda catalogue, vector_id: catalogue.file(FIRST.path),
     "paths_of": lambda catalogue, vector_id: catalogue.paths_of([FIRST.hash, ContentHash(bytes(32))]),
     "ids_of": lambda catalogue, vector_id: catalogue.ids_of([FIRST.hash, ContentHash(bytes(32))]),
-    "hash_by_stamp": lambda catalogue, vector_id: catalogue.hash_by_stamp(FIRST.stamp),
+    "hashes_by_stamp": lambda catalogue, vector_id: catalogue.hashes_by_stamp([FIRST.stamp]),
     "live": lambda catalogue, vector_id: vector_id in catalogue.live()[0],
 }
 

@@ -63,9 +63,13 @@ class MemoryCatalogue:
         with self._lock:
             return self._files.get(path)
 
-    def hash_by_stamp(self, stamp: Stamp) -> ContentHash | None:
+    def files(self, paths: Sequence[FilePath]) -> dict[FilePath, FileRecord]:
         with self._lock:
-            return next((r.hash for r in self._files.values() if r.stamp == stamp and r.hash is not None), None)
+            return {path: self._files[path] for path in paths if path in self._files}
+
+    def hashes_by_stamp(self, stamps: Sequence[Stamp]) -> dict[Stamp, ContentHash]:
+        with self._lock:
+            return {r.stamp: r.hash for r in self._files.values() if r.stamp in stamps and r.hash is not None}
 
     def ids_of(self, hashes: Sequence[ContentHash]) -> dict[ContentHash, int]:
         with self._lock:

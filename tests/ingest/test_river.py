@@ -339,7 +339,7 @@ def test_what_is_not_the_files_fault_pauses_reading_and_loses_nothing(where: str
     if where == "read":
         bench.files.before_read = failing(lambda path: None)
     elif where == "catalogue":
-        bench.catalogue.file = failing(bench.catalogue.file)
+        bench.catalogue.files = failing(bench.catalogue.files)
     else:
         bench.cache.get_many = failing(bench.cache.get_many)
     bench.start()
