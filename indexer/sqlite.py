@@ -126,7 +126,7 @@ class Readers:
     Lending, not one for each thread: threads come and go, and none leaves a connection behind.
     """
 
-    def __init__(self, path: Path, *, cache_bytes: int = 8 << 20) -> None:
+    def __init__(self, path: Path, *, cache_bytes: int = 2 << 20) -> None:
         self._path = path
         self._cache_bytes = cache_bytes
         self._idle: list[sqlite3.Connection] = []

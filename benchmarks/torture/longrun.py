@@ -22,6 +22,7 @@ from indexer.config import Config
 from indexer.engine import RunningEngine, open_engine
 from indexer.errors import NotFound
 from indexer.features.disk import DiskFeatureCache
+from indexer.ports import VectorIndex
 from indexer.store.data_dir import DataDir
 from indexer.types import (
     FilePath,
@@ -47,7 +48,12 @@ _TICK_S = 0.1
 
 @dataclass
 class Result:
-    """What came of it; `slope_mb` is the growth of resident memory a minute, over the second half."""
+    """What came of it.
+
+    Attributes:
+        slope_mb: Growth of resident memory a minute, over the second half.
+        slope_rows_mb: Of that, what the index's additional rows take.
+    """
 
     errors: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
@@ -56,6 +62,7 @@ class Result:
     n_added: int = 0
     n_deleted: int = 0
     slope_mb: float = 0.0
+    slope_rows_mb: float = 0.0
     memory_mb: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -73,6 +80,8 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
         "R9b", f"dead paths in answers {_DEAD_GOAL_S:g} s after they were seen to go", len(result.dead), "", 0
     )
     yield at_most("R9c", "growth of resident memory a minute, second half", result.slope_mb, "MB", 1.0)
+    beside = result.slope_mb - result.slope_rows_mb
+    yield at_most("R9f", f"of that beside {result.slope_rows_mb:.2f} MB of new rows in the index", beside, "MB", 1.0)
     yield at_most("R9d", "unlike the folders at the end", len(result.differing), "findings", 0)
     yield at_least("R9e", "additions a second", result.n_added / result.seconds, "/s", 0.9 * _ADDS_PER_S)
 
@@ -93,16 +102,16 @@ def torture(root: Path, seconds: float, seed: int, n_rows: int = ROWS) -> Result
         began = time.monotonic()
         for thread in threads:
             thread.start()
-        memory = _sampled_memory(began + seconds)
+        memory = _sampled_memory(began + seconds, engine.parts.index)
         done.set()
         for thread in threads:
             thread.join()
         result.seconds = time.monotonic() - began
         engine.wait_idle(60)
         result.differing = differences(engine, config.folders)
-    result.memory_mb = [round(size / 1e6, 1) for _, size in memory[:: max(1, len(memory) // 20)]]
-    times, sizes = np.array(memory[len(memory) // 2 :]).T
-    result.slope_mb = float(np.polyfit(times / 60, sizes / 1e6, 1)[0])
+    result.memory_mb = [round(size / 1e6, 1) for _, size, _ in memory[:: max(1, len(memory) // 20)]]
+    times, *sizes = np.array(memory[len(memory) // 2 :]).T
+    result.slope_mb, result.slope_rows_mb = (float(np.polyfit(times / 60, size / 1e6, 1)[0]) for size in sizes)
     return result
 
 
@@ -202,9 +211,10 @@ def _new_path(folder: Path, number: int) -> Path:
     return folder / "new" / f"{number % 500}" / f"{number}.jpg"
 
 
-def _sampled_memory(until_s: float) -> list[tuple[float, int]]:
+def _sampled_memory(until_s: float, index: VectorIndex) -> list[tuple[float, int, int]]:
+    """Seconds, resident memory and that of the index, once a second."""
     samples = []
     while (now := time.monotonic()) < until_s:
-        samples.append((now, resident_bytes()))
+        samples.append((now, resident_bytes(), index.n_bytes))
         time.sleep(min(1.0, max(0.0, until_s - now)))
     return samples

@@ -29,6 +29,14 @@ def test_what_is_searchable_equals_the_folders(scenario: Callable[[Scene, int], 
     assert missed == []
 
 
+@pytest.mark.slow
+def test_a_flood_that_the_event_queue_cannot_hold_is_found_by_looking(scene: Scene) -> None:
+    n_queued = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    n = min(n_queued, 16_384) * 5 // 8  # each file is two events, created and closed
+    findings, _, encoded = watching.flood(scene, n)
+    assert (findings.value, encoded.value) == (0, n)
+
+
 def test_what_an_unmounted_disk_held_is_kept(scene: Scene) -> None:
     missed = [row for row in watching.root_unmounted(scene, 900) if row.ok is False]
     assert missed == []
