@@ -7,16 +7,25 @@ linear, so for a text's embedding t (j,) of unit length
 
 The index finds candidates by x·(Pt) and keeps |xP| beside each row: rescoring costs one division, and `search_joint`
 widens until no row outside the candidates can belong to the answer.
+
+A mixture of images alone is made, and scored, in the visual space. As soon as words or a joint vector are in it, it is
+made in the joint space, images projected into it. With u_i each part's unit vector in that space and w_i its weight,
+
+    q = sum_i w_i u_i + 0.75 mean(liked) - 0.25 mean(disliked)        score(x) = x·q / |x| |q|
+
+which is a cosine again. The weights of liked and disliked images are those of Rocchio's relevance feedback (Salton and
+Buckley, "Improving retrieval performance by relevance feedback", 1990).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import NoTextTower
+from indexer.errors import InputError, NoTextTower
 from indexer.ports import VectorIndex
 from indexer.types import Features, Ids, Matrix, Neighbours
 
@@ -25,6 +34,26 @@ FIRST_FACTOR, FIRST_AT_LEAST = 4, 128
 WIDEN_FACTOR = 4
 # Relative rounding of float32 scores and norms: a bound is only believed beyond it.
 ROUNDING = 1e-5
+# Rows are of unit length before they are rounded to float16: each number to 2^-11 of itself.
+UNIT_BOUNDS = (1 - 2**-11, 1 + 2**-11)
+SPARE = 64
+
+LIKED_WEIGHT, DISLIKED_WEIGHT = 0.75, -0.25
+
+
+class Part(NamedTuple):
+    """One part of a mixture: a vector of the visual space (d,) or of the joint space (j,), of any length but zero."""
+
+    vector: Matrix
+    joint: bool
+    weight: float = 1.0
+
+
+class Aim(NamedTuple):
+    """What rows are scored against: a unit vector of their own length, or of the joint space, (j,), when `joint`."""
+
+    vector: Matrix
+    joint: bool
 
 
 class Geometry:
@@ -100,6 +129,23 @@ class Geometry:
         """The query (row_dim,) that a feature (d,) puts to the index; its inner products are the scores."""
         return feature.astype(np.float32) if self._space == "visual" else self.joint(feature)
 
+    def aim(self, parts: Sequence[Part]) -> Aim:
+        """Where a mixture of one part or more aims; see the top of this file.
+
+        Raises:
+            InputError: The parts cancel each other out.
+            NoTextTower: A part is joint and there is no joint space.
+        """
+        joint = self._space == "joint" or any(part.joint for part in parts)
+        vectors = np.stack([self.joint(p.vector) if joint and not p.joint else p.vector for p in parts])
+        units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        weights = np.array([part.weight for part in parts], dtype=np.float64)
+        mixed = weights @ units
+        length = float(np.linalg.norm(mixed))
+        if not length > ROUNDING * float(np.abs(weights).sum()):
+            raise InputError("the parts of the question cancel each other out; change a weight or leave one out")
+        return Aim((mixed / length).astype(np.float32), joint and self._space == "visual")
+
     def joint_query(self, embedding: Matrix) -> Matrix:
         """The query (row_dim,) of a joint embedding (j,); divide its inner products with rows by their norms."""
         if self._space == "joint":
@@ -126,29 +172,62 @@ class Geometry:
 def search_joint(
     index: VectorIndex, geometry: Geometry, embedding: Matrix, k: int, among: Ids | None = None
 ) -> Neighbours:
-    """The k best rows by joint score for one joint embedding (j,), exactly; ids and scores (1, k), padded.
-
-    A row outside the candidates has an inner product of at most the last candidate's, `floor`; with norms of `low` to
-    `high` its joint score is at most floor / low (floor / high for a negative one). Once the k-th score clears that,
-    the answer is certain; until then the search widens, at last to every row.
-    """
-    query = geometry.joint_query(embedding)[None, :]
+    """The k best rows by joint score for one joint embedding (j,), exactly; ids and scores (1, k), padded."""
+    query = geometry.joint_query(embedding)
     depth = max(k * FIRST_FACTOR, FIRST_AT_LEAST)
+    return _search(index, query, k, depth, among, index.norms, index.norm_bounds)
+
+
+def search_rows(index: VectorIndex, query: Matrix, k: int, among: Ids | None = None) -> Neighbours:
+    """The k best rows by cosine for one unit query (row_dim,); ids and scores (1, k), padded.
+
+    Rows in float16 are of unit length to their rounding only, and a longer one would seem closer.
+    """
+
+    def lengths(ids: Ids) -> NDArray[np.float32]:
+        parts = [index.rows(ids[at : at + 4096]).astype(np.float32) for at in range(0, len(ids), 4096)]
+        return np.concatenate([np.linalg.norm(part, axis=1) for part in parts] or [np.empty(0, np.float32)])
+
+    return _search(index, query, k, k + SPARE, among, lengths, lambda: UNIT_BOUNDS)
+
+
+def search_aim(index: VectorIndex, geometry: Geometry, aim: Aim, k: int, among: Ids | None = None) -> Neighbours:
+    """The k best rows by cosine with an aim, exactly; ids and scores (1, k), padded, equal scores by lower id."""
+    if aim.joint:
+        return search_joint(index, geometry, aim.vector, k, among)
+    return search_rows(index, aim.vector, k, among)
+
+
+def _search(
+    index: VectorIndex,
+    query: Matrix,
+    k: int,
+    depth: int,
+    among: Ids | None,
+    lengths: Callable[[Ids], NDArray[np.float32]],
+    bounds: Callable[[], tuple[float, float]],
+) -> Neighbours:
+    """The k best rows by inner product over length, looking at `depth` candidates first.
+
+    A row outside the candidates has an inner product of at most the last candidate's, `floor`; with lengths of `low` to
+    `high` its score is at most floor / low (floor / high for a negative one). Once the k-th score clears that, the
+    answer is certain; until then the search widens, at last to every row.
+    """
     while True:
-        found = index.search(query, depth, among)
+        found = index.search(query[None, :], depth, among)
         n_found = int(np.count_nonzero(found.ids[0] >= 0))
         ids, products = found.ids[0][:n_found], found.scores[0][:n_found]
-        norms = index.norms(ids)
-        there = norms > 0  # not there: removed since, or without a direction in the joint space
-        ids, scores = ids[there], products[there] / norms[there]
+        divisors = lengths(ids)
+        there = divisors > 0  # not there: removed since, or without a direction in that space
+        ids, scores = ids[there], products[there] / divisors[there]
         best = np.lexsort((ids, -scores))[:k]
-        if n_found < depth or _certain(index, scores[best], float(products[-1]), k):
+        if n_found < depth or _certain(bounds(), scores[best], float(products[-1]), k):
             return _padded(ids[best], scores[best], k)
         depth *= WIDEN_FACTOR
 
 
-def _certain(index: VectorIndex, best: Matrix, floor: float, k: int) -> bool:
-    low, high = index.norm_bounds()
+def _certain(bounds: tuple[float, float], best: Matrix, floor: float, k: int) -> bool:
+    low, high = bounds
     if len(best) < k or low <= 0:
         return False
     ceiling = floor / low if floor > 0 else floor / high

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.types import (
+    PLAIN,
     Committed,
     ContentHash,
     Counts,
@@ -29,6 +30,7 @@ from indexer.types import (
     ImageRecord,
     Matrix,
     Neighbours,
+    Options,
     Outcome,
     Pixels,
     Progress,
@@ -41,6 +43,7 @@ from indexer.types import (
     StoredFeature,
     Tuning,
 )
+from indexer.where import Filter
 
 
 class Decoder(Protocol):
@@ -249,6 +252,10 @@ class CatalogueReading(Protocol):
         """Those of the ids that are live, with all their paths, sorted."""
         ...
 
+    def matching(self, wanted: Filter) -> Ids:
+        """Vector ids of the live contents that pass the filter, ascending; not to be changed, others share them."""
+        ...
+
     def paths_of(self, hashes: Sequence[ContentHash]) -> list[FilePath]:
         """Every path that holds one of these contents."""
         ...
@@ -437,7 +444,7 @@ class Engine(Protocol):
         """Length of a visual feature, and of a joint embedding (None: no joint space)."""
         ...
 
-    def search(self, query: Query, limit: int, offset: int = 0) -> SearchResult: ...
+    def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult: ...
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]: ...
     def embed_texts(self, texts: Sequence[str]) -> Embeddings: ...
     def image(self, id: str) -> ImageRecord: ...

@@ -260,6 +260,8 @@ class ImageRecord:
     info: ImageInfo
     paths: tuple[FilePath, ...]
     modified_s: float
+    mtimes_ns: tuple[int, ...] = ()
+    """Of its paths, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,12 +311,110 @@ class VectorQuery:
     vector: Sequence[float] = field(repr=False)
 
 
-Query: TypeAlias = TextQuery | ImageQuery | IdQuery | VectorQuery
+PlainQuery: TypeAlias = TextQuery | ImageQuery | IdQuery | VectorQuery
+
+
+class Term(NamedTuple):
+    """One part of a mixture; what weighs less than nothing is to be unlike."""
+
+    query: PlainQuery
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MixedQuery:
+    """Several questions in one, and indexed images (by id) that were liked or disliked; see `indexer.geometry`."""
+
+    terms: tuple[Term, ...] = ()
+    liked: tuple[str, ...] = ()
+    disliked: tuple[str, ...] = ()
+
+
+Query: TypeAlias = PlainQuery | MixedQuery
+
+
+class Range(NamedTuple):
+    """From `least` to `most`, both included; None is no bound."""
+
+    least: float | None = None
+    most: float | None = None
+
+
+ANY = Range()
+"""No bound at either end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which images may be answered: all of it must hold. See `indexer.where` for patterns of paths.
+
+    An image has several paths when several files hold it: one of them must fit `path`, `not_path` and `modified_ns`.
+
+    Attributes:
+        path: Patterns; one of them must match. Empty: any path.
+        not_path: Patterns of which none may match.
+        modified_ns: Time of the file, nanoseconds since the epoch.
+        width_px, height_px, size_bytes: Of the picture, EXIF-upright, and of its file.
+        megapixels: Width x height / 1,000,000.
+        aspect: Width / height.
+        format: Names such as `jpeg`, upper or lower case; empty: any.
+    """
+
+    path: tuple[str, ...] = ()
+    not_path: tuple[str, ...] = ()
+    modified_ns: Range = ANY
+    width_px: Range = ANY
+    height_px: Range = ANY
+    megapixels: Range = ANY
+    aspect: Range = ANY
+    size_bytes: Range = ANY
+    format: tuple[str, ...] = ()
+
+
+EVERYWHERE = Where()
+"""Every image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an answer is narrowed and arranged, besides its limit and offset.
+
+    Attributes:
+        where: Which images may be answered.
+        exclude_ids: Images that may not.
+        cursor: Go on after the answer that gave this; instead of an offset.
+        score_threshold: Least score of a hit.
+        cut: End where hits stop being better than chance.
+        diversity: 0 ranks by score alone, 1 by unlikeness to what was chosen before alone.
+        fold_near: Fold near-duplicates into the best of them.
+        with_vectors: Have each hit's row of the index told.
+    """
+
+    where: Where = EVERYWHERE
+    exclude_ids: tuple[str, ...] = ()
+    cursor: str | None = None
+    score_threshold: float | None = None
+    cut: bool = False
+    diversity: float = 0.0
+    fold_near: bool = False
+    with_vectors: bool = False
+
+
+PLAIN = Options()
+"""By score alone, out of all images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer: `score` is the cosine, higher is better."""
+    """One answer: `score` is the cosine, higher is better.
+
+    Attributes:
+        path: The first of `paths`; those that fit the filter come first.
+        modified_s: The newest time of those paths, seconds since the epoch.
+        relevance: 0 to 1, how much better than chance; None where it is not known.
+        n_alike: Near-duplicates folded into this one.
+        vector: Its row of the index at unit length, (row_dim,), if it was asked for.
+    """
 
     id: str
     score: float
@@ -322,6 +422,9 @@ class Hit:
     paths: tuple[FilePath, ...]
     info: ImageInfo
     modified_s: float
+    relevance: float | None = None
+    n_alike: int = 0
+    vector: Matrix | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +438,12 @@ class SearchResult:
     count: int
     """Rows in the index when it was searched."""
     generation: int
+    cursor: str | None = None
+    """Where the next page begins; None at the end."""
+    cut_score: float | None = None
+    """Where hits stop being better than chance; None where that is not known."""
+    matching: int | None = None
+    """Images that pass the filter; None without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,11 +70,21 @@ def search_answer(result: SearchResult, space: EmbeddingSpace, limit: int, offse
         model=space.model,
         space=fingerprint(space),
         index=IndexState(result.count, result.generation),
+        cursor=result.cursor,
+        cut_score=result.cut_score,
+        matching=result.matching,
     )
 
 
 def _hit(hit: HitRecord) -> Hit:
-    return Hit(hit.id, float(hit.score), *_picture(hit.id, hit.path, hit.paths, hit.info, hit.modified_s))
+    return Hit(
+        hit.id,
+        float(hit.score),
+        *_picture(hit.id, hit.path, hit.paths, hit.info, hit.modified_s),
+        relevance=hit.relevance,
+        n_alike=hit.n_alike,
+        vector=None if hit.vector is None else hit.vector.tolist(),
+    )
 
 
 def image_answer(record: ImageRecord) -> ImageAnswer:

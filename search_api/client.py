@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 import msgspec
@@ -22,6 +22,7 @@ from search_api.schemas import (
     ProgressAnswer,
     ReadyAnswer,
     SearchAnswer,
+    SearchRequest,
     StatsAnswer,
     TuningAnswer,
     WhyAnswer,
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+
+
+class Narrowed(TypedDict, total=False):
+    """Options of `/api/search` that go with every way of asking; see `SearchRequest`."""
+
+    score_threshold: float
+    diversity: float
+    collapse: Literal["content", "near"]
+    cut: Literal["auto"]
 
 
 class Client:
@@ -73,13 +83,19 @@ class Client:
 
     # ------------------------------------------------------------ search
 
+    def search(self, question: SearchRequest) -> SearchAnswer:
+        """Pictures for any question: mixtures, filters, pages and all; see `search_api.schemas.SearchRequest`."""
+        return self._post("/api/search", question, SearchAnswer)
+
     def search_text(self, text: str, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
         """Pictures that the words describe."""
         return self._search(text=text, limit=limit, offset=offset)
 
-    def search_image(self, data: bytes, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
+    def search_image(
+        self, data: bytes, limit: int = LIMIT, offset: int = 0, **options: Unpack[Narrowed]
+    ) -> SearchAnswer:
         """Pictures like the one whose file these bytes are."""
-        parameters = {"limit": limit, "offset": offset}
+        parameters = {"limit": limit, "offset": offset, **options}
         return self._picture("/api/search/image", data, SearchAnswer, parameters)
 
     def search_id(self, id: str, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
@@ -90,9 +106,10 @@ class Client:
         """Pictures near a vector of the visual or of the joint space."""
         return self._search(vector=list(vector), limit=limit, offset=offset)
 
-    def similar(self, id: str, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
+    def similar(self, id: str, limit: int = LIMIT, offset: int = 0, **options: Unpack[Narrowed]) -> SearchAnswer:
         """As `search_id`."""
-        return self._get(f"/api/images/{quote(id, safe='')}/similar", SearchAnswer, limit=limit, offset=offset)
+        parameters = {"limit": limit, "offset": offset, **options}
+        return self._get(f"/api/images/{quote(id, safe='')}/similar", SearchAnswer, **parameters)
 
     # ------------------------------------------------------------ vectors
 
@@ -165,16 +182,16 @@ class Client:
     # ------------------------------------------------------------ the wire
 
     def _search(self, **question: Any) -> SearchAnswer:
-        return self._post("/api/search", question, SearchAnswer)
+        return self.search(SearchRequest(**question))
 
-    def _get(self, path: str, answer: type[T], **parameters: int) -> T:
+    def _get(self, path: str, answer: type[T], **parameters: Any) -> T:
         return self._read(self._send("GET", path, params=parameters), answer)
 
-    def _post(self, path: str, body: dict[str, Any], answer: type[T]) -> T:
+    def _post(self, path: str, body: Any, answer: type[T]) -> T:
         headers = {"content-type": "application/json"}
         return self._read(self._send("POST", path, content=msgspec.json.encode(body), headers=headers), answer)
 
-    def _picture(self, path: str, data: bytes, answer: type[T], parameters: dict[str, int] | None = None) -> T:
+    def _picture(self, path: str, data: bytes, answer: type[T], parameters: dict[str, Any] | None = None) -> T:
         headers = {"content-type": "application/octet-stream"}
         return self._read(self._send("POST", path, content=data, headers=headers, params=parameters or {}), answer)
 

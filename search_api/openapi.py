@@ -45,7 +45,7 @@ ImageIdPath = Annotated[
     ),
 ]
 
-_DESCRIPTION = """Search by words, by a picture, by the id of an indexed picture or by a vector.
+_DESCRIPTION = """Search by words, by a picture, by the id of an indexed picture, by a vector or by a mixture of them.
 
 An image's `id` is the SHA-256 of its file. Scores are cosines; higher is better. Times are RFC 3339 in UTC.
 Errors are `application/problem+json` (RFC 9457), except that each dialect words them as its clients expect. A request
@@ -152,10 +152,14 @@ def complete(document: dict[str, Any], records: Records) -> dict[str, Any]:
     )
     for name, ways in _WAYS.items():
         # A member that is null counts as absent.
-        components[name]["oneOf"] = [
-            {"required": [way], "properties": {way: {"not": {"type": "null"}}}} for way in ways
-        ]
+        components[name]["oneOf"] = [_given(way) for way in ways]
         components[name]["examples"] = [{way: example} for way, example in ways.items()]
+    examples_alone = {
+        "anyOf": [_given("liked"), _given("disliked")],
+        "not": {"anyOf": components["SearchRequest"]["oneOf"]},
+    }
+    components["SearchRequest"]["oneOf"] = [*components["SearchRequest"]["oneOf"], examples_alone]
+    components["SearchRequest"]["examples"] += _SEARCHES
     for record, examples in records.items():
         if examples:
             components[record.__name__]["examples"] = examples
@@ -179,6 +183,10 @@ def complete(document: dict[str, Any], records: Records) -> dict[str, Any]:
     return document
 
 
+def _given(member: str) -> dict[str, Any]:
+    return {"required": [member], "properties": {member: {"not": {"type": "null"}}}}
+
+
 def _say_what_may_be_left_out(operation: dict[str, Any]) -> None:
     """Litestar calls every body required; one that may be null may be left out."""
     body = operation.get("requestBody", {})
@@ -196,9 +204,26 @@ _WAYS: dict[str, dict[str, Any]] = {
         "image": f"data:image/png;base64,{_DOT}",
         "id": EXAMPLE_ID,
         "vector": [0.6, 0.8],
+        "query": [{"text": "beach"}, {"id": EXAMPLE_ID, "weight": 0.5}, {"text": "people", "weight": -1}],
+    },
+    "TermRequest": {
+        "text": "a red car",
+        "image": f"data:image/png;base64,{_DOT}",
+        "id": EXAMPLE_ID,
+        "vector": [0.6, 0.8],
     },
     "EmbedTextRequest": {"text": "a red car", "texts": ["a red car", "a blue boat"]},
 }
+
+_SEARCHES: list[dict[str, Any]] = [
+    {"text": "a red car", "liked": [EXAMPLE_ID], "diversity": 0.3},
+    {
+        "text": "a boat",
+        "where": {"path": "holiday/**", "modified_from": "2025-01-01", "width_min": 1024, "format": ["jpeg"]},
+        "score_threshold": 0.2,
+        "collapse": "near",
+    },
+]
 
 
 def _document_only(request: Request[Any, Any, Any]) -> None:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote_to_bytes
 
-from indexer.errors import NotFound
-from indexer.types import FilePath, IdQuery, ImageQuery, Query, TextQuery, VectorQuery
+from indexer.errors import InputError, NotFound
+from indexer.types import (
+    EVERYWHERE,
+    FilePath,
+    IdQuery,
+    ImageQuery,
+    MixedQuery,
+    Options,
+    PlainQuery,
+    Query,
+    Range,
+    Term,
+    TextQuery,
+    VectorQuery,
+    Where,
+)
+from indexer.where import Filter
 from search_api.bodies import FaultError
 from search_api.errors import Fault
 from search_api.pictures import from_base64
-from search_api.schemas import EmbedTextRequest, SearchRequest
+from search_api.schemas import EmbedTextRequest, SearchRequest, TermRequest, WhereRequest
 from search_api.settings import MAX_TEXT_CHARS, ApiSettings
 
 _HEX = frozenset("0123456789abcdef")
@@ -47,20 +63,108 @@ def query_of(asked: SearchRequest, dims: tuple[int, int | None], settings: ApiSe
 
     Raises:
         FaultError: Not exactly one, or a value that cannot be used.
-        ImageRefused: The picture in it is empty or too large.
+        ImageRefused: A picture in it is empty or too large.
     """
-    ways = {name: value for name in ("text", "image", "id", "vector") if (value := getattr(asked, name)) is not None}
+    given = [name for name in ("text", "image", "id", "vector", "query") if getattr(asked, name) is not None]
+    liked, disliked = tuple(asked.liked or ()), tuple(asked.disliked or ())
+    if len(given) > 1 or not (given or liked or disliked):
+        raise FaultError(
+            [
+                Fault(
+                    "",
+                    f"Give exactly one of text, image, id, vector and query; this has {' and '.join(given) or 'none'}.",
+                )
+            ]
+        )
+    if asked.query is not None:
+        terms = [Term(_plain(term, f"query[{i}]", dims, settings), term.weight) for i, term in enumerate(asked.query)]
+    elif given:
+        terms = [Term(_plain(asked, "", dims, settings))]
+    else:
+        terms = []
+    if len(terms) == 1 and terms[0].weight > 0 and not (liked or disliked):
+        return terms[0].query
+    if not (any(term.weight for term in terms) or liked or disliked):
+        raise FaultError([Fault("query", "Every weight is zero, so there is nothing to look for.")])
+    return MixedQuery(tuple(terms), liked, disliked)
+
+
+def _plain(
+    asked: SearchRequest | TermRequest, where: str, dims: tuple[int, int | None], settings: ApiSettings
+) -> PlainQuery:
+    """The one thing to look for, in a request or in a part of its mixture."""
+    ways = [name for name in ("text", "image", "id", "vector") if getattr(asked, name) is not None]
     if len(ways) != 1:
-        given = " and ".join(ways) or "none"
-        raise FaultError([Fault("", f"Give exactly one of text, image, id and vector; this has {given}.")])
+        found = " and ".join(ways) or "none"
+        raise FaultError([Fault(where, f"Give exactly one of text, image, id and vector; this has {found}.")])
+    field = f"{where}.{ways[0]}" if where else ways[0]
     if asked.text is not None:
-        return TextQuery(words(asked.text, "text"))
+        return TextQuery(words(asked.text, field))
     if asked.image is not None:
-        return ImageQuery(from_base64(asked.image, settings.max_body_bytes))
+        return ImageQuery(from_base64(asked.image, settings.max_body_bytes, field))
     if asked.id is not None:
         return IdQuery(asked.id)
     assert asked.vector is not None
-    return VectorQuery(direction(asked.vector, dims))
+    return VectorQuery(direction(asked.vector, dims, field))
+
+
+def options_of(asked: SearchRequest) -> Options:
+    """How a request wants its answer narrowed and arranged; raises `FaultError`."""
+    return Options(
+        where=EVERYWHERE if asked.where is None else where_of(asked.where),
+        exclude_ids=tuple(asked.exclude_ids or ()),
+        cursor=asked.cursor,
+        score_threshold=asked.score_threshold,
+        cut=asked.cut == "auto",
+        diversity=asked.diversity,
+        fold_near=asked.collapse == "near",
+        with_vectors=asked.with_vector,
+    )
+
+
+def where_of(asked: WhereRequest) -> Where:
+    """The filter that a request asks for; raises `FaultError`."""
+    where = Where(
+        path=_patterns(asked.path),
+        not_path=_patterns(asked.not_path),
+        modified_ns=Range(_moment_ns(asked.modified_from, "from"), _moment_ns(asked.modified_to, "to")),
+        width_px=Range(asked.width_min, asked.width_max),
+        height_px=Range(asked.height_min, asked.height_max),
+        megapixels=Range(asked.megapixels_min, asked.megapixels_max),
+        aspect=Range(asked.aspect_min, asked.aspect_max),
+        size_bytes=Range(asked.size_min_bytes, asked.size_max_bytes),
+        format=tuple(asked.format or ()),
+    )
+    try:
+        Filter(where)
+    except InputError as e:
+        field, _, message = str(e).partition(": ")
+        raise FaultError([Fault(field, message)]) from e
+    return where
+
+
+def _patterns(given: str | list[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _moment_ns(text: str | None, end: str) -> int | None:
+    """A date or time, nanoseconds since the epoch; of what a whole day or microsecond is, its first or last."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        first_us = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    except (ValueError, OverflowError) as e:
+        message = f"{text!r} is no date or time; write 2025-01-31 or 2025-01-31T12:00:00Z."
+        raise FaultError([Fault(f"where.modified_{end}", message)]) from e
+    if end == "from":
+        return first_us * 1000
+    last_us = first_us + (86_400_000_000 if len(text) <= 10 else 1)
+    return last_us * 1000 - 1
 
 
 def texts_of(asked: EmbedTextRequest, settings: ApiSettings) -> list[str]:

@@ -6,11 +6,20 @@ an error; unknown members of an answer are ignored by the client, so that answer
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET, MAX_SAMPLE, MAX_TEXT_CHARS
+from search_api.settings import (
+    LIMIT,
+    MAX_IDS,
+    MAX_LIMIT,
+    MAX_OFFSET,
+    MAX_SAMPLE,
+    MAX_TERMS,
+    MAX_TEXT_CHARS,
+    MAX_WEIGHT,
+)
 
 EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -42,7 +51,10 @@ Base64 = Annotated[
     Meta(min_length=1, description="A picture's file in base64, or as a `data:` URI.", examples=["/9j/4AAQSkZJRg=="]),
 ]
 Path = Annotated[str, Meta(description="One of its files.", examples=["/pictures/car.jpg"])]
-Paths = Annotated[list[str], Meta(description="All its files, sorted.", examples=[["/pictures/car.jpg"]])]
+Paths = Annotated[
+    list[str],
+    Meta(description="All its files, sorted; those that fit `where` first.", examples=[["/pictures/car.jpg"]]),
+]
 Pixels = Annotated[int, Meta(description="Pixels, EXIF-upright.", examples=[640])]
 Format = Annotated[str, Meta(examples=["JPEG"])]
 Bytes = Annotated[int, Meta(description="Bytes.", examples=[86_000])]
@@ -53,15 +65,104 @@ ThumbnailUrl = Annotated[str, Meta(examples=[f"/api/images/{EXAMPLE_ID}/thumbnai
 # ---------------------------------------------------------------- requests
 
 
-class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A question: exactly one of `text`, `image`, `id` and `vector`."""
+Weight = Annotated[float, Meta(ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="Below zero: be unlike this.", examples=[1])]
+Diversity = Annotated[
+    float, Meta(ge=0, le=1, description="0: by score alone. Towards 1: unlike each other.", examples=[0.3])
+]
+ScoreThreshold = Annotated[float, Meta(ge=-1.01, le=1.01, description="Least score of a hit.", examples=[0.2])]
+Collapse = Annotated[
+    Literal["content", "near"],
+    Meta(description="`near`: near-duplicates are folded into the best of them, and counted as `n_alike`."),
+]
+Cut = Annotated[Literal["auto"], Meta(description="End where hits stop being better than chance, see `cut_score`.")]
+Patterns = Annotated[
+    str | list[str],
+    Meta(
+        description="Folders or globs, of which one must match; `**` crosses folders. From `/` on: of the whole path; "
+        "with `/` inside: of the path in a watched folder; without: of any name in one. What lies in a folder that "
+        "matches, matches.",
+        examples=["holiday/**", ["/pictures/2025", "*.png"]],
+    ),
+]
+When = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        description="RFC 3339; without an offset in UTC. A date alone is the whole day.",
+        examples=["2025-01-01", "2025-06-30T12:00:00Z"],
+    ),
+]
+Least = Annotated[int, Meta(ge=0, le=2**53, description="At least.", examples=[1])]
+Most = Annotated[int, Meta(ge=0, le=2**53, description="At most.", examples=[100_000])]
+LeastShare = Annotated[float, Meta(ge=0, le=1e9, description="At least.", examples=[0.5])]
+MostShare = Annotated[float, Meta(ge=0, le=1e9, description="At most.", examples=[50])]
+ImageIds = Annotated[list[ImageId], Meta(max_length=MAX_IDS, description=f"Up to {MAX_IDS} pictures.")]
+
+
+class TermRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """One part of a mixture: exactly one of `text`, `image`, `id` and `vector`, and its weight."""
 
     text: Text | None = None
     image: Base64 | None = None
     id: ImageId | None = None
     vector: Vector | None = None
+    weight: Weight = 1.0
+
+
+class WhereRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which pictures may be answered: all that is given must hold.
+
+    Of a picture that several files hold, one file must fit `path`, `not_path` and the times. Aspect is width / height.
+    """
+
+    path: Patterns | None = None
+    not_path: Patterns | None = None
+    modified_from: When | None = None
+    modified_to: When | None = None
+    width_min: Least | None = None
+    width_max: Most | None = None
+    height_min: Least | None = None
+    height_max: Most | None = None
+    megapixels_min: LeastShare | None = None
+    megapixels_max: MostShare | None = None
+    aspect_min: LeastShare | None = None
+    aspect_max: MostShare | None = None
+    format: Annotated[list[str], Meta(max_length=16, description="jpeg, png, …", examples=[["jpeg", "png"]])] | None = (
+        None
+    )
+    size_min_bytes: Least | None = None
+    size_max_bytes: Most | None = None
+
+
+class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A question: exactly one of `text`, `image`, `id`, `vector`, `query`; beside it or alone `liked` and `disliked`.
+
+    A mixture looks for q = sum of weight x unit vector + 0.75 mean(liked) - 0.25 mean(disliked); a score is the cosine
+    of q with a picture. With words or a joint vector in it all vectors are of the joint space, otherwise of the visual.
+    """
+
+    text: Text | None = None
+    image: Base64 | None = None
+    id: ImageId | None = None
+    vector: Vector | None = None
+    query: Annotated[list[TermRequest], Meta(min_length=1, max_length=MAX_TERMS, description="A mixture.")] | None = (
+        None
+    )
+    liked: Annotated[ImageIds, Meta(description="More like these pictures.")] | None = None
+    disliked: Annotated[ImageIds, Meta(description="Less like these pictures.")] | None = None
     limit: Limit = LIMIT
     offset: Offset = 0
+    cursor: (
+        Annotated[str, Meta(max_length=200, description="Of the answer before, to go on there; no `offset` then.")]
+        | None
+    ) = None
+    where: WhereRequest | None = None
+    exclude_ids: Annotated[ImageIds, Meta(description="Not these pictures.")] | None = None
+    score_threshold: ScoreThreshold | None = None
+    cut: Cut | None = None
+    diversity: Diversity = 0.0
+    collapse: Collapse = "content"
+    with_vector: Annotated[bool, Meta(description="Tell each hit's vector.")] = False
 
 
 class EmbedTextRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,6 +226,13 @@ class Hit(Struct, frozen=True):
     thumbnail_url: ThumbnailUrl
     format: Format
     size_bytes: Bytes
+    relevance: Annotated[
+        float | None, Meta(description="0 to 1: how sure it is that this is better than chance; null if unknown.")
+    ] = None
+    n_alike: Annotated[int, Meta(description="Near-duplicates folded into this hit, besides itself.")] = 0
+    vector: Annotated[
+        list[float] | None, Meta(description="Its row of the index at unit length, if `with_vector`.")
+    ] = None
 
 
 class TookMs(Struct, frozen=True):
@@ -152,6 +260,11 @@ class SearchAnswer(Struct, frozen=True):
     model: Annotated[str, Meta(examples=["ViT-H-14"])]
     space: Annotated[str, Meta(description="Fingerprint of the embedding space.", examples=["0123456789abcdef"])]
     index: IndexState
+    cursor: Annotated[str | None, Meta(description="Of the next page; null at the end.")] = None
+    cut_score: Annotated[
+        float | None, Meta(description="Where hits stop being better than chance; null if unknown.", examples=[0.21])
+    ] = None
+    matching: Annotated[int | None, Meta(description="Pictures that pass `where`; null without it.")] = None
 
 
 class EmbedImageAnswer(Struct, frozen=True):

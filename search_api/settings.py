@@ -16,6 +16,12 @@ MAX_OFFSET = 10_000
 """How far paging reaches."""
 MAX_TEXT_CHARS = 1000
 """A query's text is longer than any model reads well before this."""
+MAX_TERMS = 16
+"""Most parts of a mixture."""
+MAX_WEIGHT = 1e6
+"""Of one part, either way."""
+MAX_IDS = 1000
+"""Most pictures in one list of a question."""
 MAX_SAMPLE = 10_000_000
 """Most images that one verification encodes again."""
 MAX_PATH_CHARS = 8192

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from indexer.catalogue.batch import split
+from indexer.catalogue.chosen import Chosen
 from indexer.catalogue.rows import (
     FILE_COLUMNS,
     SELECT_CONTENT,
@@ -26,6 +27,7 @@ from indexer.catalogue.seals import Number, content_seal, from_columns, read_met
 from indexer.errors import StoreCorrupt, StoreError
 from indexer.sqlite import Readers, complaint, execute_rows
 from indexer.types import ContentHash, Counts, FilePath, FileRecord, Ids, ImageInfo, ImageRecord, Reason, Stamp
+from indexer.where import Filter
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class CatalogueReader:
     def __init__(self, path: Path, readers: Readers) -> None:
         self._path = path
         self._readers = readers
+        self._chosen = Chosen()
 
     @classmethod
     def open_reader(cls, path: Path) -> CatalogueReader:
@@ -180,12 +183,18 @@ class CatalogueReader:
             damage.lonely += found.keys() - paths.keys()
         records = {}
         for vector_id, held in paths.items():
-            modified_s = max(stamp.mtime_ns for _, stamp in held) / 1e9
             hash_, info = found[vector_id]
+            held.sort()
+            mtimes_ns = tuple(stamp.mtime_ns for _, stamp in held)
             records[vector_id] = ImageRecord(
-                vector_id, hash_, info, tuple(sorted(path for path, _ in held)), modified_s
+                vector_id, hash_, info, tuple(path for path, _ in held), max(mtimes_ns) / 1e9, mtimes_ns
             )
         return records
+
+    def matching(self, wanted: Filter) -> Ids:
+        """As the port says. No seal is looked at: what is answered of an image is read, and looked at, anyway."""
+        with self._snapshot() as con:
+            return self._chosen.ids(con, wanted)
 
     def paths_of(self, hashes: Sequence[ContentHash]) -> list[FilePath]:
         with self._sound() as (con, damage):

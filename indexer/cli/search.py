@@ -12,8 +12,7 @@ from indexer.cli.options import Invocation, global_options, json_option, pass_in
 
 if TYPE_CHECKING:
     from indexer.config import Config
-    from indexer.types import Query
-    from search_api.schemas import SearchAnswer
+    from search_api.schemas import SearchAnswer, SearchRequest
 
 
 @click.command()
@@ -55,9 +54,9 @@ def search(
     from indexer.cli.terminal import print_bytes, print_json, say
 
     config = invocation.load().config
-    query = _query(config, ways[0] or text, image, image_id)
+    question = _question(config, ways[0] or text, image, image_id, limit)
     with open_source(config, invocation.verbosity) as source, named(image or ""):
-        answer = source.search(query, limit)
+        answer = source.search(question)
     if as_json:
         print_json(answer)
     elif paths_only:
@@ -81,17 +80,20 @@ def exact_path(shown: str) -> bytes:
     return unescaped if os.path.lexists(unescaped) else plain
 
 
-def _query(config: Config, text: str | None, image: str | None, image_id: str | None) -> Query:
+def _question(config: Config, text: str | None, image: str | None, image_id: str | None, limit: int) -> SearchRequest:
+    from base64 import b64encode
+
     from indexer.cli.picture import read_picture
-    from indexer.types import IdQuery, ImageQuery, TextQuery
+    from search_api.schemas import SearchRequest
 
     if image is not None:
-        return ImageQuery(read_picture(image, config.decode.max_file_bytes))
+        data = read_picture(image, config.decode.max_file_bytes)
+        return SearchRequest(image=b64encode(data).decode(), limit=limit)
     if image_id is not None:
-        return IdQuery(image_id)
+        return SearchRequest(id=image_id, limit=limit)
     if not (text or "").strip():
         raise click.UsageError("there are no words to search by")
-    return TextQuery(text or "")
+    return SearchRequest(text=text, limit=limit)
 
 
 def _print_hits(answer: SearchAnswer) -> None:

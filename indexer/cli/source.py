@@ -15,7 +15,7 @@ from indexer.config import Config
 from indexer.engine import offline_refused, offline_stats, open_reader, running_server, why_offline
 from indexer.gpu.nvml import gpu_memory
 from indexer.ports import Engine
-from indexer.types import FilePath, IdQuery, ImageQuery, Query, TextQuery, VectorQuery
+from indexer.types import FilePath
 from search_api.answers import (
     embed_image_answer,
     embed_text_answer,
@@ -26,15 +26,18 @@ from search_api.answers import (
     why_answer,
 )
 from search_api.client import Client
+from search_api.queries import options_of, query_of
 from search_api.schemas import (
     EmbedImageAnswer,
     EmbedTextAnswer,
     ErrorsAnswer,
     GpuMemoryAnswer,
     SearchAnswer,
+    SearchRequest,
     StatsAnswer,
     WhyAnswer,
 )
+from search_api.settings import ApiSettings
 
 
 class Source(Protocol):
@@ -49,7 +52,7 @@ class Source(Protocol):
     def name(self) -> str: ...
     @property
     def live(self) -> bool: ...
-    def search(self, query: Query, limit: int) -> SearchAnswer: ...
+    def search(self, question: SearchRequest) -> SearchAnswer: ...
     def embed_image(self, data: bytes) -> EmbedImageAnswer: ...
     def embed_texts(self, texts: Sequence[str]) -> EmbedTextAnswer: ...
     def stats(self) -> StatsAnswer: ...
@@ -82,8 +85,11 @@ class StoreSource:
             say("no server runs: loading the model for this one question (`indexer serve` keeps it loaded)")
         return self._open.enter_context(open_reader(self._config))
 
-    def search(self, query: Query, limit: int) -> SearchAnswer:
-        return search_answer(self._engine.search(query, limit), self._engine.space, limit, 0)
+    def search(self, question: SearchRequest) -> SearchAnswer:
+        options = options_of(question)
+        query = query_of(question, self._engine.dims, ApiSettings(max_body_bytes=self._config.decode.max_file_bytes))
+        found = self._engine.search(query, question.limit, question.offset, options)
+        return search_answer(found, self._engine.space, question.limit, question.offset)
 
     def embed_image(self, data: bytes) -> EmbedImageAnswer:
         (image,) = self._engine.embed_images([data])
@@ -115,16 +121,8 @@ class ServerSource:
         self._client = client
         self.name = f"the server at {client.base_url}"
 
-    def search(self, query: Query, limit: int) -> SearchAnswer:
-        match query:
-            case TextQuery(text):
-                return self._client.search_text(text, limit)
-            case ImageQuery(data):
-                return self._client.search_image(data, limit)
-            case IdQuery(id):
-                return self._client.search_id(id, limit)
-            case VectorQuery(vector):
-                return self._client.search_vector(list(vector), limit)
+    def search(self, question: SearchRequest) -> SearchAnswer:
+        return self._client.search(question)
 
     def embed_image(self, data: bytes) -> EmbedImageAnswer:
         return self._client.embed_image(data)

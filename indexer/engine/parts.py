@@ -75,6 +75,7 @@ class Parts:
     batch: BatchLimit
     tuning: Tuning | None
     read: Callable[[FilePath], FileContent]
+    folders: tuple[FilePath, ...]
 
 
 def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
@@ -156,6 +157,7 @@ def open_parts(
         batch=model.batch,
         tuning=model.tuning,
         read=partial(read_file, max_bytes=config.decode.max_file_bytes),
+        folders=tuple(watched_folders(config)),
     )
 
 

@@ -20,9 +20,10 @@ from indexer.engine.verifying import notices_of
 from indexer.errors import InputError, NotTuned
 from indexer.gpu.nvml import gpu_memory
 from indexer.restore import Restored, restore
-from indexer.search import Search
+from indexer.search.search import Search
 from indexer.thumbnails import Thumbnails
 from indexer.types import (
+    PLAIN,
     ContentHash,
     EmbeddedImage,
     Embeddings,
@@ -32,6 +33,7 @@ from indexer.types import (
     FileRecord,
     GpuMemory,
     ImageRecord,
+    Options,
     Progress,
     Query,
     Readiness,
@@ -83,6 +85,7 @@ class RunningEngine:
             parts.catalogue,
             parts.geometry,
             generation=lambda: self._keeper.generation,
+            folders=parts.folders,
         )
         self._thumbnails = Thumbnails(parts.decoder, parts.read)
         self._alone = threading.Lock()
@@ -131,8 +134,8 @@ class RunningEngine:
     def dims(self) -> tuple[int, int | None]:
         return self.parts.geometry.dims
 
-    def search(self, query: Query, limit: int, offset: int = 0) -> SearchResult:
-        return self._search.search(query, limit, offset)
+    def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult:
+        return self._search.search(query, limit, offset, options)
 
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
         return self._search.embed_images(images)

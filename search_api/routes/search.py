@@ -1,18 +1,18 @@
-"""Search: by words, by a picture, by an indexed picture, by a vector."""
+"""Search: by words, by a picture, by an indexed picture, by a vector, by a mixture of them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
-from indexer.types import IdQuery, ImageQuery, Query
+from indexer.types import PLAIN, IdQuery, ImageQuery, Options, Query
 from search_api.answers import search_answer
 from search_api.bodies import ApiRequest
 from search_api.openapi import ImageIdPath, ImageUpload, refusals
 from search_api.pictures import raw_upload, read_image
-from search_api.queries import image_id, query_of
+from search_api.queries import image_id, options_of, query_of
 from search_api.responses import Json
 from search_api.schemas import SearchAnswer, SearchRequest
 from search_api.service import Service
@@ -20,24 +20,47 @@ from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many hits.")]
 Offset = Annotated[int, QueryParameter(ge=0, le=MAX_OFFSET, description="How many hits to skip.")]
+Threshold = Annotated[float | None, QueryParameter(ge=-1.01, le=1.01, description="Least score of a hit.")]
+Diversity = Annotated[float, QueryParameter(ge=0, le=1, description="0: by score alone. Towards 1: unlike each other.")]
+Collapse = Annotated[
+    Literal["content", "near"], QueryParameter(description="`near`: near-duplicates are folded into the best of them.")
+]
+Cut = Annotated[
+    Literal["auto"] | None, QueryParameter(description="`auto`: end where hits stop being better than chance.")
+]
 
 
-def _ask(service: Service, query: Query, limit: int, offset: int) -> SearchAnswer:
+def _ask(service: Service, query: Query, limit: int, offset: int, options: Options = PLAIN) -> SearchAnswer:
     most = min(limit, service.settings.max_limit)
-    return search_answer(service.engine.search(query, most, offset), service.engine.space, most, offset)
+    return search_answer(service.engine.search(query, most, offset, options), service.engine.space, most, offset)
 
 
-def _like(service: Service, data: bytes, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
-    return _ask(service, ImageQuery(data), limit, offset)
+def _like(service: Service, data: bytes) -> SearchAnswer:
+    return _ask(service, ImageQuery(data), LIMIT, 0)
+
+
+def _options(threshold: float | None, diversity: float, collapse: str, cut: str | None) -> Options:
+    return Options(score_threshold=threshold, diversity=diversity, fold_near=collapse == "near", cut=cut == "auto")
 
 
 @post("/api/search", status_code=200, tags=["search"], responses=refusals(404, 413, 415, 422))
 async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[SearchAnswer]:
-    """Find pictures by exactly one of: words, a picture, the id of an indexed picture, a vector."""
+    """Find pictures by words, a picture, the id of an indexed picture, a vector, or a mixture of them.
+
+    A mixture, `query`, looks for
+
+        q = sum of weight_i * u_i + 0.75 * mean(liked) - 0.25 * mean(disliked)
+
+    where u_i are unit vectors: of the joint space as soon as words or a joint vector are in it (pictures are projected
+    into it), of the visual space otherwise. A score is the cosine of q with a picture in that space, computed exactly.
+    With `diversity` d the next hit is the one with the most of (1 - d) * s - d * c, where s is its score scaled to 0..1
+    over the best 1000, and c its largest cosine with a hit before it.
+    """
     service = request.service
 
     def work() -> SearchAnswer:
-        return _ask(service, query_of(data, service.engine.dims, service.settings), data.limit, data.offset)
+        query = query_of(data, service.engine.dims, service.settings)
+        return _ask(service, query, data.limit, data.offset, options_of(data))
 
     return await service.answer(work)
 
@@ -50,19 +73,38 @@ async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[Sea
     operation_class=ImageUpload,
     responses=refusals(413, 415, 422),
 )
-async def search_image(request: ApiRequest, limit: Limit = LIMIT, offset: Offset = 0) -> Json[SearchAnswer]:
+async def search_image(
+    request: ApiRequest,
+    limit: Limit = LIMIT,
+    offset: Offset = 0,
+    score_threshold: Threshold = None,
+    diversity: Diversity = 0.0,
+    collapse: Collapse = "content",
+    cut: Cut = None,
+) -> Json[SearchAnswer]:
     """Find pictures like the one that is sent."""
     service = request.service
+    options = _options(score_threshold, diversity, collapse, cut)
     data = await read_image(request, service.settings.max_body_bytes)
-    return await service.answer(lambda: _like(service, data, limit, offset))
+    return await service.answer(lambda: _ask(service, ImageQuery(data), limit, offset, options))
 
 
 @get("/api/images/{id:str}/similar", tags=["search"], responses=refusals(404, 422))
-async def similar(request: ApiRequest, id: ImageIdPath, limit: Limit = LIMIT, offset: Offset = 0) -> Json[SearchAnswer]:
+async def similar(
+    request: ApiRequest,
+    id: ImageIdPath,
+    limit: Limit = LIMIT,
+    offset: Offset = 0,
+    score_threshold: Threshold = None,
+    diversity: Diversity = 0.0,
+    collapse: Collapse = "content",
+    cut: Cut = None,
+) -> Json[SearchAnswer]:
     """Find pictures like one that is indexed; nothing is encoded."""
     service = request.service
     query = IdQuery(image_id(id))
-    return await service.answer(lambda: _ask(service, query, limit, offset))
+    options = _options(score_threshold, diversity, collapse, cut)
+    return await service.answer(lambda: _ask(service, query, limit, offset, options))
 
 
 ROUTES = [search, search_image, similar]

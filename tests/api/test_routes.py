@@ -23,6 +23,7 @@ from tests.fakes.engine import DIM, JOINT, JPEG, SPACE, FakeEngine, id_of, pictu
 Http = TestClient[Litestar]
 HIT_KEYS = {
     "id", "score", "path", "paths", "width", "height", "modified", "thumbnail_url", "format", "size_bytes",
+    "relevance", "n_alike", "vector",
 }  # fmt: skip
 
 
@@ -46,6 +47,9 @@ def test_a_search_answers_in_the_documented_shape(http: Http) -> None:
                 "thumbnail_url": f"/api/images/{id_of(0)}/thumbnail",
                 "format": "JPEG",
                 "size_bytes": len(picture(0)),
+                "relevance": None,
+                "n_alike": 0,
+                "vector": None,
             }
         ],
         "limit": 1,
@@ -53,6 +57,9 @@ def test_a_search_answers_in_the_documented_shape(http: Http) -> None:
         "model": "fake",
         "space": SPACE.fingerprint,
         "index": {"count": 5, "generation": 7},
+        "cursor": None,
+        "cut_score": None,
+        "matching": None,
     }
 
 
@@ -142,7 +149,7 @@ def test_texts_are_embedded_in_their_order(http: Http, engine: FakeEngine) -> No
 
 def test_an_image_is_described_with_all_its_paths(http: Http) -> None:
     answer = http.get(f"/api/images/{id_of(0)}").json()
-    assert set(answer) == HIT_KEYS - {"score"}
+    assert set(answer) == HIT_KEYS - {"score", "relevance", "n_alike", "vector"}
     assert answer["paths"] == ["/pictures/0.jpg", "/pictures/copy-\\xff.jpg"]
 
 

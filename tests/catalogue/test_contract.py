@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from indexer.ports import Catalogue
-from indexer.types import ContentHash, FilePath, Found, ImageInfo, Reason, Refused, Stamp
+from indexer.types import ContentHash, FilePath, Found, ImageInfo, Range, Reason, Refused, Stamp, Where
+from indexer.where import Filter
 from tests.catalogue.samples import answers, found, gone, hash_of, info_of, refused, stamp_of
 
 A, B, C = FilePath(b"/pictures/a.jpg"), FilePath(b"/pictures/b.jpg"), FilePath(b"/pictures/sub/c.jpg")
@@ -294,3 +295,22 @@ def test_text_that_is_not_unicode_does_not_stop_a_batch(catalogue: Catalogue) ->
     record = catalogue.file(A)
     assert record is not None
     assert record.detail.startswith("cannot open ")
+
+
+def test_a_filter_is_answered_anew_when_the_catalogue_has_changed(catalogue: Catalogue) -> None:
+    wanted = Filter(Where(path=("*.jpg",), width_px=Range(102, None)))
+    ids = catalogue.commit([found(A, 1), found(B, 2)]).ids
+    for _ in range(2):
+        assert catalogue.matching(wanted).tolist() == [ids[hash_of(2)]]
+    more = catalogue.commit([found(C, 3)]).ids
+    assert catalogue.matching(wanted).tolist() == [ids[hash_of(2)], more[hash_of(3)]]
+    catalogue.commit([gone(B), refused(A)])
+    assert catalogue.matching(wanted).tolist() == [more[hash_of(3)]]
+    assert catalogue.matching(Filter(Where(size_bytes=Range(10**6, None)))).dtype == np.int64
+
+
+def test_times_of_paths_are_told_in_the_order_of_the_paths(catalogue: Catalogue) -> None:
+    vector_id = catalogue.commit([found(B, 1), found(A, 1, stamp_of(9))]).ids[hash_of(1)]
+    record = catalogue.images([vector_id])[vector_id]
+    assert record.paths == (A, B)
+    assert record.mtimes_ns == (stamp_of(9).mtime_ns, stamp_of(1).mtime_ns)

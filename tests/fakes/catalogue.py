@@ -24,6 +24,7 @@ from indexer.types import (
     Refused,
     Stamp,
 )
+from indexer.where import Filter
 
 
 class MemoryCatalogue:
@@ -122,10 +123,17 @@ class MemoryCatalogue:
                     *contents[vector_id],
                     paths=tuple(sorted(record.path for record in holders[vector_id])),
                     modified_s=max(record.stamp.mtime_ns for record in holders[vector_id]) / 1e9,
+                    mtimes_ns=tuple(r.stamp.mtime_ns for r in sorted(holders[vector_id], key=lambda r: r.path)),
                 )
                 for vector_id in ids
                 if vector_id in contents
             }
+
+    def matching(self, wanted: Filter) -> Ids:
+        with self._lock:
+            fit = {r.vector_id for r in self._files.values() if wanted.takes_file(r.path, r.stamp.mtime_ns)}
+            contents = list(self._contents.values())
+        return np.array(sorted(id for id, info in contents if id in fit and wanted.takes_picture(info)), dtype=np.int64)
 
     def paths_of(self, hashes: Sequence[ContentHash]) -> list[FilePath]:
         wanted = set(hashes)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ImageRefused, InputError, NotFound, NotTuned
 from indexer.types import (
+    PLAIN,
     BatchRow,
     EmbeddedImage,
     Embeddings,
@@ -29,6 +30,8 @@ from indexer.types import (
     ImageQuery,
     ImageRecord,
     Matrix,
+    MixedQuery,
+    Options,
     Preprocess,
     Progress,
     Query,
@@ -107,8 +110,10 @@ class FakeEngine:
     def dims(self) -> tuple[int, int | None]:
         return DIM, JOINT
 
-    def search(self, query: Query, limit: int, offset: int = 0) -> SearchResult:
+    def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult:
         self._called("search", query)
+        if options != PLAIN:
+            self._called("options", options)
         self.entered.release()
         if not self.hold.wait(30):
             raise AssertionError("held for ever")
@@ -218,6 +223,10 @@ class FakeEngine:
         joint /= np.linalg.norm(joint, axis=1, keepdims=True)
         if isinstance(query, TextQuery):
             return np.asarray(joint @ vector_of(query.text.encode(), JOINT))
+        if isinstance(query, MixedQuery):
+            return np.asarray(
+                sum((w * self._scores(q) for q, w in query.terms), np.zeros(len(self.records), np.float32))
+            )
         assert isinstance(query, VectorQuery)
         vector = np.asarray(query.vector, np.float32)
         if len(vector) not in (DIM, JOINT):
