@@ -5,7 +5,7 @@ All methods may be called from any thread unless a port says otherwise. "Durable
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Event,
     Explanation,
     Features,
     FilePath,
@@ -33,6 +34,7 @@ from indexer.types import (
     Pixels,
     Progress,
     Query,
+    QueueState,
     Readiness,
     SearchResult,
     Settled,
@@ -164,8 +166,8 @@ class Embedder(Protocol):
         ...
 
     @property
-    def rate_per_s(self) -> float:
-        """Pictures encoded a second, over the last ten seconds."""
+    def queue(self) -> QueueState:
+        """The queues now; what limits the whole is not known here."""
         ...
 
     @property
@@ -442,8 +444,22 @@ class Engine(Protocol):
     def stats(self) -> Stats: ...
     def gpu_memory(self) -> GpuMemory: ...
     def readiness(self) -> Readiness: ...
+    def listen(self, topics: Collection[str], tell: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `tell` with the state of each topic now, and then with its events; what is returned ends that.
+
+        Does not block. `tell` runs in the engine's thread, and must not block; if it raises, it is called no more.
+
+        Raises:
+            InputError: There is no such topic.
+        """
+        ...
+
     def rescan(self, *, confirm_gone: bool = False) -> None:
         """Compare the folders with the catalogue soon; `confirm_gone` lets go of files whose loss was held in doubt."""
+        ...
+
+    def retry(self, path: FilePath | None = None) -> int:
+        """Try refused files again, those at or below `path`, or all; how many they are."""
         ...
 
     def rebuild(self, *, reencode: bool = False) -> Progress:

@@ -611,6 +611,48 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueState:
+    """The queues before the encoder, now.
+
+    Attributes:
+        depth: Pictures and texts that wait.
+        oldest_s: For how long the first of them has waited, seconds.
+        images_per_s: Encoded over the last ten seconds.
+        batch_size: Pictures that the next batch may hold.
+        rejected_total: Queries refused since the start because too many waited.
+        busy_share: Share of the last ten seconds that the encoder was at work, 0 to 1.
+        limited_by: As in `Stats`.
+    """
+
+    depth: int
+    oldest_s: float
+    images_per_s: float
+    batch_size: int
+    rejected_total: int
+    busy_share: float
+    limited_by: str = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexNews:
+    """What can be found now, and what has changed since this was told last.
+
+    Attributes:
+        indexed, files, pending, errors, generation: As in `Stats`.
+        added: Ids that have become searchable, the newest last; at most fifty.
+        removed: How many ids are searchable no more.
+    """
+
+    indexed: int
+    files: int
+    pending: int
+    errors: int
+    generation: int
+    added: tuple[str, ...] = ()
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceMemory:
     """Memory of one device, bytes. The NVML figures are of the whole device, the torch ones of this process."""
 
@@ -631,6 +673,18 @@ class GpuMemory:
     available: bool
     reason: str = ""
     devices: tuple[DeviceMemory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that listeners are told, under one of `TOPICS`."""
+
+    topic: str
+    data: IndexNews | QueueState | GpuMemory
+
+
+TOPICS = ("index", "queue", "gpu")
+"""`index` is told when something has changed, `queue` and `gpu` each second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import cast
 
 import msgspec
 
@@ -11,6 +12,7 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Event,
     Explanation,
     FilePath,
     FileRecord,
@@ -33,8 +35,10 @@ from search_api.schemas import (
     GpuMemoryAnswer,
     Hit,
     ImageAnswer,
+    IndexEvent,
     IndexState,
     ProgressAnswer,
+    QueueEvent,
     RefusedFile,
     SearchAnswer,
     StatsAnswer,
@@ -135,6 +139,19 @@ def progress_answer(progress: Progress) -> ProgressAnswer:
 def gpu_answer(memory: GpuMemory) -> GpuMemoryAnswer:
     """The wire form of the GPUs' memory."""
     return msgspec.convert(memory, GpuMemoryAnswer, from_attributes=True)
+
+
+def event_frame(event: Event) -> bytes:
+    """An event as a frame of an event stream."""
+    members: msgspec.Struct
+    match event.topic:
+        case "index":
+            members = msgspec.convert(event.data, IndexEvent, from_attributes=True)
+        case "queue":
+            members = msgspec.convert(event.data, QueueEvent, from_attributes=True)
+        case _:
+            members = gpu_answer(cast("GpuMemory", event.data))
+    return b"event: %b\ndata: %b\n\n" % (event.topic.encode(), msgspec.json.encode(members))
 
 
 def stats_answer(stats: Stats) -> StatsAnswer:

@@ -20,6 +20,7 @@ from litestar.openapi.spec import (
     OpenAPIResponse,
     OpenAPIType,
     Operation,
+    Reference,
     RequestBody,
     Schema,
     SecurityScheme,
@@ -34,6 +35,8 @@ from search_api.schemas import EXAMPLE_ID
 
 Records = Mapping[type[msgspec.Struct], Sequence[Mapping[str, Any]]]
 """Types of bodies, each with examples of it, if it is one that clients send."""
+
+EVENT_STREAM = "text/event-stream"
 
 DOCUMENT_PATH = "/api/openapi.json"
 
@@ -108,6 +111,22 @@ class ImageUpload(Operation):
             },
             required=True,
         )
+
+
+@dataclass
+class EventFeed(Operation):
+    """An operation that answers with server-sent events for as long as the client listens."""
+
+    def __post_init__(self) -> None:
+        kinds = (schemas.IndexEvent, schemas.QueueEvent, schemas.GpuMemoryAnswer)
+        feed = Schema(one_of=[Reference(f"#/components/schemas/{kind.__name__}") for kind in kinds])
+        self.responses = {
+            **(self.responses or {}),
+            "200": OpenAPIResponse(
+                description="Events as they happen: `event:` names the topic, `data:` is one line of JSON",
+                content={EVENT_STREAM: OpenAPIMediaType(schema=feed)},
+            ),
+        }
 
 
 @dataclass

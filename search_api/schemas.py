@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET, MAX_SAMPLE, MAX_TEXT_CHARS
+from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET, MAX_PATH_CHARS, MAX_SAMPLE, MAX_TEXT_CHARS
 
 EXAMPLE_ID = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -77,6 +77,23 @@ class RescanRequest(Struct, frozen=True, forbid_unknown_fields=True):
     confirm_gone: Annotated[
         bool, Meta(description="Let go of files whose loss is in doubt, as after a folder was unmounted.")
     ] = False
+
+
+class RetryRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which refused files to try again; all of them by default."""
+
+    path: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_PATH_CHARS,
+                description="An absolute path of a file or a folder, as /api/errors shows it.",
+                examples=["/pictures/car.jpg"],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class RebuildRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -344,6 +361,30 @@ class WhyAnswer(Struct, frozen=True):
     same_content: Annotated[list[str], Meta(description="Other paths that hold the same content.")]
 
 
+class IndexEvent(Struct, frozen=True):
+    """What can be found now, and what has changed since the event before; told at most four times a second."""
+
+    indexed: Annotated[int, Meta(description="Distinct pictures that can be found.")]
+    files: int
+    pending: int
+    errors: int
+    generation: int
+    added: Annotated[list[str], Meta(description="Ids newly searchable, the newest last; at most 50.")]
+    removed: Annotated[int, Meta(description="How many pictures can be found no more.")]
+
+
+class QueueEvent(Struct, frozen=True):
+    """The queues before the encoder, each second."""
+
+    depth: Annotated[int, Meta(description="Pictures and texts that wait.")]
+    oldest_s: Annotated[float, Meta(description="For how long the first of them has waited.")]
+    images_per_s: float
+    batch_size: Annotated[int, Meta(description="Pictures that the next batch may hold.")]
+    limited_by: Annotated[str, Meta(description="The stage that sets the pace now.")]
+    rejected_total: Annotated[int, Meta(description="Queries refused since the start because too many waited.")]
+    busy_share: Annotated[float, Meta(description="Share of the last ten seconds that the encoder was at work.")]
+
+
 class DeviceMemoryAnswer(Struct, frozen=True):
     """Memory of one device, bytes. `total`, `used` and `free` are of the device, `torch_*` of this process."""
 
@@ -363,6 +404,12 @@ class GpuMemoryAnswer(Struct, frozen=True):
     available: bool
     reason: str
     devices: list[DeviceMemoryAnswer]
+
+
+class RetryAnswer(Struct, frozen=True):
+    """The files are on their way again."""
+
+    n: Annotated[int, Meta(description="How many files are tried again.", examples=[3])]
 
 
 class AcceptedAnswer(Struct, frozen=True):

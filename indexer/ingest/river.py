@@ -114,6 +114,7 @@ class River:
         self._uncommitted: dict[ContentHash, StoredFeature] = {}
         self._anew: set[ContentHash] = set()
         self._brought: set[FilePath] = set()
+        self._retried: set[FilePath] = set()
         self.n_cache_hits = 0
         """Paths whose content needed no encoding."""
         self.n_decoding = 0
@@ -143,6 +144,13 @@ class River:
         with self._lock:
             self._anew = set(contents) if anew else set()
             self._brought = set(paths)
+        for path in paths:
+            self._settle.add(path)
+
+    def retry(self, paths: Sequence[FilePath]) -> None:
+        """Look at these again though they were refused and have not changed."""
+        with self._lock:
+            self._retried.update(paths)
         for path in paths:
             self._settle.add(path)
 
@@ -200,7 +208,7 @@ class River:
             return
         known = record.hash if record is not None and record.stamp == stamp else None
         if record is not None and record.stamp == stamp:
-            refused = record.reason is not None and not record.reason.transient
+            refused = record.reason is not None and not (self._is_retried(path) or record.reason.transient)
             if refused or self._is_searchable(known):
                 self._done(path)
                 return
@@ -211,6 +219,13 @@ class River:
     def _is_as_recorded(self, path: FilePath) -> bool:
         record = self._catalogue.file(path)
         return record is not None and self._sources.stamp(path) == record.stamp
+
+    def _is_retried(self, path: FilePath) -> bool:
+        """Whether its refusal is to be forgotten, once."""
+        with self._lock:
+            was_asked_for = path in self._retried
+            self._retried.discard(path)
+        return was_asked_for
 
     def _is_searchable(self, hash: ContentHash | None) -> bool:
         """Whether this content has its row and is not to be encoded anew."""

@@ -28,6 +28,8 @@ PROMISED = {
     ("get", "/api/images/{id}/similar"),
     ("get", "/api/stats"),
     ("get", "/api/errors"),
+    ("post", "/api/errors/retry"),
+    ("get", "/api/events"),
     ("get", "/api/gpu/memory"),
     ("get", "/api/tune"),
     ("get", "/api/why"),
@@ -107,7 +109,7 @@ def test_only_orders_may_come_without_a_body(document: dict[str, Any]) -> None:
         for method, path, operation in operations(document)
         if method == "post"
     }
-    orders = {"/api/index/rescan", "/api/index/rebuild", "/api/index/verify"}
+    orders = {"/api/index/rescan", "/api/index/rebuild", "/api/index/verify", "/api/errors/retry"}
     assert {path for path, needed in required.items() if not needed} == orders
 
 

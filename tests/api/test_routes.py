@@ -212,6 +212,28 @@ def test_with_a_gpu_every_figure_is_told(http: Http, engine: FakeEngine) -> None
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("body", "asked", "n"),
+    [
+        (None, None, 3),
+        ({"path": "/pictures/broken-1.jpg"}, b"/pictures/broken-1.jpg", 1),
+        ({"path": "/pictures"}, b"/pictures", 3),
+        ({"path": "/pictures/copy-\\xff.jpg"}, b"/pictures/copy-\xff.jpg", 0),
+    ],
+)
+def test_refused_files_are_tried_again(
+    http: Http, engine: FakeEngine, body: dict[str, str] | None, asked: bytes | None, n: int
+) -> None:
+    response = http.post("/api/errors/retry", json=body)
+    assert (response.status_code, response.json()) == (202, {"n": n})
+    assert engine.calls[-1] == ("retry", asked)
+
+
+@pytest.mark.parametrize("path", ["broken.jpg", "/pictures/\0", ""])
+def test_only_what_can_be_a_path_is_tried_again(http: Http, path: str) -> None:
+    assert http.post("/api/errors/retry", json={"path": path}).status_code == 422
+
+
 @pytest.mark.parametrize(("body", "confirmed"), [(None, False), ({}, False), ({"confirm_gone": True}, True)])
 def test_a_rescan_is_taken(http: Http, engine: FakeEngine, body: dict[str, bool] | None, confirmed: bool) -> None:
     response = http.post("/api/index/rescan", json=body)

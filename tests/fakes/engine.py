@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Event,
     Explanation,
     FilePath,
     FileRecord,
@@ -28,10 +29,12 @@ from indexer.types import (
     ImageInfo,
     ImageQuery,
     ImageRecord,
+    IndexNews,
     Matrix,
     Preprocess,
     Progress,
     Query,
+    QueueState,
     Readiness,
     Reason,
     SearchResult,
@@ -43,6 +46,7 @@ from indexer.types import (
     VectorQuery,
     VerifyReport,
     content_hash,
+    is_at_or_below,
 )
 
 DIM, JOINT = 8, 4
@@ -98,6 +102,7 @@ class FakeEngine:
         self.memory = GpuMemory(False, "no NVIDIA driver")
         self.report: VerifyReport | None = report()
         self.tuned: Tuning | None = TUNING
+        self.listeners: list[tuple[frozenset[str], Callable[[Event], None]]] = []
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -180,6 +185,29 @@ class FakeEngine:
     def readiness(self) -> Readiness:
         self._called("readiness", None)
         return self.ready
+
+    def listen(self, topics: Collection[str], tell: Callable[[Event], None]) -> Callable[[], None]:
+        self._called("listen", frozenset(topics))
+        states: dict[str, Any] = {
+            "index": IndexNews(len(self.records), 6, 2, 3, 7),
+            "queue": QueueState(4, 0.5, 12.5, 8, 1, 0.75, "encode"),
+            "gpu": self.memory,
+        }
+        for topic in topics:
+            tell(Event(topic, states[topic]))
+        listener = (frozenset(topics), tell)
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def publish(self, topic: str, data: Any) -> None:
+        """Tell whoever listens."""
+        for topics, tell in self.listeners:
+            if topic in topics:
+                tell(Event(topic, data))
+
+    def retry(self, path: FilePath | None = None) -> int:
+        self._called("retry", path)
+        return sum(path is None or is_at_or_below(file.path, path) for file in self.refused_files)
 
     def rescan(self, *, confirm_gone: bool = False) -> None:
         self._called("rescan", confirm_gone)

@@ -20,6 +20,7 @@ from indexer.types import (
     ImageInfo,
     Pixels,
     Preprocess,
+    QueueState,
     Reason,
     Settled,
     Stamp,
@@ -235,8 +236,8 @@ class FakeEmbedder:
         return 0
 
     @property
-    def rate_per_s(self) -> float:
-        return 0.0
+    def queue(self) -> QueueState:
+        return QueueState(0, 0.0, 0.0, 1, 0, 0.0)
 
     @property
     def trouble(self) -> str | None:
