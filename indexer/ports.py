@@ -29,13 +29,16 @@ from indexer.types import (
     Ids,
     ImageRecord,
     Matrix,
+    MemoryHistory,
     Neighbours,
     Outcome,
     Pixels,
+    ProcessReading,
     Progress,
     Query,
     QueueState,
     Readiness,
+    Released,
     SearchResult,
     Settled,
     Stamp,
@@ -57,6 +60,11 @@ class Decoder(Protocol):
 
     def thumbnail(self, data: bytes, side_px: int) -> Future[bytes]:
         """A JPEG that fits into `side_px` squared, upright, RGB, no metadata; the future may raise `ImageRefused`."""
+        ...
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the children."""
         ...
 
     def close(self) -> None:
@@ -81,6 +89,10 @@ class Encoder(Protocol):
     def has_text(self) -> bool: ...
     @property
     def device(self) -> str: ...
+    @property
+    def weights_bytes(self) -> int:
+        """Memory on the device that the weights take."""
+        ...
 
     def encode_pixels(self, pixels: Pixels) -> Features:
         """Visual features (n, d), unit length, of pixels (n, side, side, 3); n >= 1.
@@ -129,6 +141,36 @@ class MemoryMeter(Protocol):
         ...
 
 
+class DeviceGauge(Protocol):
+    """What drivers and allocators say of the devices' memory."""
+
+    def read(self) -> GpuMemory:
+        """The devices now, nothing else; never raises."""
+        ...
+
+    def release(self) -> None:
+        """Hand what the allocators keep unused back to the drivers."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ProcessGauge(Protocol):
+    """What the system says of this process's main memory."""
+
+    def read(self, children: Sequence[int]) -> ProcessReading:
+        """This process now, and children by their pids."""
+        ...
+
+    def resident_bytes(self) -> int:
+        """Resident memory of this process alone; cheap."""
+        ...
+
+    def release(self) -> None:
+        """Hand what the allocator keeps unused back to the system."""
+        ...
+
+
 class Embedder(Protocol):
     """The lane in front of an encoder: one owner thread, queries before bulk work, one batch at a time, never waiting.
 
@@ -168,6 +210,11 @@ class Embedder(Protocol):
     @property
     def queue(self) -> QueueState:
         """The queues now; what limits the whole is not known here."""
+        ...
+
+    @property
+    def weights_bytes(self) -> int:
+        """As `Encoder.weights_bytes`; 0 while no encoder is open."""
         ...
 
     @property
@@ -443,6 +490,14 @@ class Engine(Protocol):
     def refused(self, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]: ...
     def stats(self) -> Stats: ...
     def gpu_memory(self) -> GpuMemory: ...
+    def memory_history(self, seconds: int) -> MemoryHistory:
+        """The last ten minutes second by second, or, where more is asked for, the last day minute by minute."""
+        ...
+
+    def release_memory(self) -> Released:
+        """Give unused memory back to drivers and system. What is in use stays, and nobody is held up for long."""
+        ...
+
     def readiness(self) -> Readiness: ...
     def listen(self, topics: Collection[str], tell: Callable[[Event], None]) -> Callable[[], None]:
         """Call `tell` with the state of each topic now, and then with its events; what is returned ends that.

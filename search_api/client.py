@@ -20,8 +20,10 @@ from search_api.schemas import (
     GpuMemoryAnswer,
     ImageAnswer,
     LiveAnswer,
+    MemoryHistoryAnswer,
     ProgressAnswer,
     ReadyAnswer,
+    ReleasedAnswer,
     RetryAnswer,
     SearchAnswer,
     StatsAnswer,
@@ -143,8 +145,16 @@ class Client:
             raise self._unreachable(e) from e
 
     def gpu_memory(self) -> GpuMemoryAnswer:
-        """Memory of every GPU."""
+        """Memory of every GPU and of the service, and what it is used for."""
         return self._get("/api/gpu/memory", GpuMemoryAnswer)
+
+    def memory_history(self, seconds: int = 600) -> MemoryHistoryAnswer:
+        """The same over time."""
+        return self._get("/api/gpu/memory/history", MemoryHistoryAnswer, seconds=seconds)
+
+    def release_memory(self) -> ReleasedAnswer:
+        """Have unused memory given back."""
+        return self._post("/api/gpu/memory/release", {}, ReleasedAnswer)
 
     def tuning(self) -> TuningAnswer:
         """What was measured of batches; `NotTuned` where nothing was."""

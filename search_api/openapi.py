@@ -244,6 +244,7 @@ def config(has_key: bool, records: Records) -> OpenAPIConfig:
             Tag("images", "Indexed pictures"),
             Tag("index", "Orders to the index"),
             Tag("state", "What the service is doing"),
+            Tag("memory", "Where the memory has gone"),
             Tag("dialects", "For programs made for another service: change its address, and nothing else"),
             Tag("health", "For those who watch over it"),
         ],

@@ -129,6 +129,11 @@ class EncoderLane:
         return self._owner.device
 
     @property
+    def weights_bytes(self) -> int:
+        """Memory on the device that the weights take now."""
+        return self._owner.weights_bytes
+
+    @property
     def n_encoded(self) -> int:
         """Bulk pictures encoded since the start."""
         return self._n_encoded

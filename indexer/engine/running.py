@@ -16,12 +16,12 @@ from indexer.engine.examining import verifying_of, witnesses_of
 from indexer.engine.inflow import Inflow
 from indexer.engine.keeper import Keeper
 from indexer.engine.live import Live, Topic
+from indexer.engine.memory import Memory
 from indexer.engine.parts import Parts
 from indexer.engine.rebuilding import Rebuilding
 from indexer.engine.spaces import spaces_kept
 from indexer.engine.verifying import notices_of
 from indexer.errors import InputError, NotTuned
-from indexer.gpu.nvml import gpu_memory
 from indexer.restore import Restored, restore
 from indexer.search import Search
 from indexer.thumbnails import Thumbnails
@@ -37,10 +37,12 @@ from indexer.types import (
     GpuMemory,
     ImageRecord,
     IndexNews,
+    MemoryHistory,
     Progress,
     Query,
     QueueState,
     Readiness,
+    Released,
     SearchResult,
     Stats,
     Tuning,
@@ -107,6 +109,7 @@ class RunningEngine:
             alone=self._alone,
         )
         self._verifying = verifying_of(parts, inflow, self._alone) if inflow else None
+        self._memory = Memory(parts)
         self._told: IndexNews | None = None
         self._live = Live(
             {
@@ -122,6 +125,7 @@ class RunningEngine:
             self._restore()
             self._live.start()
             if self._inflow:
+                self._memory.start()
                 self._inflow.start()
                 self._keeper.start()
                 self._refilling.start()
@@ -170,7 +174,10 @@ class RunningEngine:
         return self.parts.catalogue.refused(limit, offset), n_refused
 
     def gpu_memory(self) -> GpuMemory:
-        return gpu_memory()
+        return self._memory.latest()
+
+    def memory_history(self, seconds: int) -> MemoryHistory:
+        return self._memory.history(seconds)
 
     def readiness(self) -> Readiness:
         lost = self.parts.embedder.trouble
@@ -244,6 +251,9 @@ class RunningEngine:
         self._inflow.river.retry(paths)
         return len(paths)
 
+    def release_memory(self) -> Released:
+        return self._memory.release()
+
     def rebuild(self, *, reencode: bool = False) -> Progress:
         if self._inflow is None:
             raise InputError("this engine only answers; it cannot rebuild")
@@ -290,6 +300,7 @@ class RunningEngine:
 
     def _drain(self) -> None:
         self._live.close()
+        self._memory.close()
         if self._verifying:
             self._verifying.close()
         if self._refilling.ident is not None:

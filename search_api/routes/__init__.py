@@ -2,7 +2,7 @@
 
 from litestar.types import ControllerRouterHandler
 
-from search_api.routes import embed, events, health, images, index, pages, search, state
+from search_api.routes import embed, events, health, images, index, memory, pages, search, state
 
 ROUTES: list[ControllerRouterHandler] = [
     *embed.ROUTES,
@@ -10,6 +10,7 @@ ROUTES: list[ControllerRouterHandler] = [
     *images.ROUTES,
     *state.ROUTES,
     *events.ROUTES,
+    *memory.ROUTES,
     *index.ROUTES,
     *health.ROUTES,
     *pages.ROUTES,

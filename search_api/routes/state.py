@@ -8,14 +8,13 @@ from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
 from indexer.types import Standing
-from search_api.answers import errors_answer, gpu_answer, stats_answer, tuning_answer, why_answer
+from search_api.answers import errors_answer, stats_answer, tuning_answer, why_answer
 from search_api.bodies import ApiRequest
 from search_api.openapi import refusals
 from search_api.queries import absolute_path, file_path, unescaped
 from search_api.responses import Json
 from search_api.schemas import (
     ErrorsAnswer,
-    GpuMemoryAnswer,
     RetryAnswer,
     RetryRequest,
     StatsAnswer,
@@ -72,13 +71,6 @@ async def retry_errors(request: ApiRequest, data: JSONBody[RetryRequest | None] 
     return await request.service.answer(work)
 
 
-@get("/api/gpu/memory", tags=["state"], responses=refusals())
-async def gpu_memory(request: ApiRequest) -> Json[GpuMemoryAnswer]:
-    """Memory of every GPU, and this process's share of it."""
-    service = request.service
-    return await service.answer(lambda: gpu_answer(service.engine.gpu_memory()))
-
-
 @get("/api/tune", tags=["state"], responses=refusals(404, why={404: "Nothing was measured here with this model"}))
 async def tuning(request: ApiRequest) -> Json[TuningAnswer]:
     """What `indexer tune batch` measured on this device with this model."""
@@ -102,4 +94,4 @@ async def why(request: ApiRequest, path: AskedPath) -> Json[WhyAnswer]:
     return await service.answer(work)
 
 
-ROUTES = [stats, errors, retry_errors, gpu_memory, tuning, why]
+ROUTES = [stats, errors, retry_errors, tuning, why]

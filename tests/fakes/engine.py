@@ -31,12 +31,15 @@ from indexer.types import (
     ImageRecord,
     IndexNews,
     Matrix,
+    MemoryHistory,
+    MemorySeries,
     Preprocess,
     Progress,
     Query,
     QueueState,
     Readiness,
     Reason,
+    Released,
     SearchResult,
     Stamp,
     Standing,
@@ -181,6 +184,14 @@ class FakeEngine:
     def gpu_memory(self) -> GpuMemory:
         self._called("gpu_memory", None)
         return self.memory
+
+    def memory_history(self, seconds: int) -> MemoryHistory:
+        self._called("memory_history", seconds)
+        return MemoryHistory(1, (MTIME_S, MTIME_S + 1), (MemorySeries("process", "weights", (None, 5)),))
+
+    def release_memory(self) -> Released:
+        self._called("release_memory", None)
+        return Released(7, {"gpu0": 5, "process": 2})
 
     def readiness(self) -> Readiness:
         self._called("readiness", None)

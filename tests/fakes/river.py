@@ -236,6 +236,10 @@ class FakeEmbedder:
         return 0
 
     @property
+    def weights_bytes(self) -> int:
+        return 1000
+
+    @property
     def queue(self) -> QueueState:
         return QueueState(0, 0.0, 0.0, 1, 0, 0.0)
 
