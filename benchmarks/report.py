@@ -94,12 +94,6 @@ def paired_ratio(times: Mapping[str, list[float]], over: str, under: str) -> flo
     return statistics.median(a / b for a, b in zip(times[over], times[under], strict=True))
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process now. Source: proc(5), `statm`."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def emit(rows: Iterable[Row], json: bool) -> None:
     """Write rows to stdout: one JSON object a line, or a table for people."""
     if json:

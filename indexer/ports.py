@@ -5,7 +5,7 @@ All methods may be called from any thread unless a port says otherwise. "Durable
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Event,
     Explanation,
     Features,
     FilePath,
@@ -29,13 +30,17 @@ from indexer.types import (
     Ids,
     ImageRecord,
     Matrix,
+    MemoryHistory,
     Neighbours,
     Options,
     Outcome,
     Pixels,
+    ProcessReading,
     Progress,
     Query,
+    QueueState,
     Readiness,
+    Released,
     SearchResult,
     Settled,
     Stamp,
@@ -60,6 +65,11 @@ class Decoder(Protocol):
         """A JPEG that fits into `side_px` squared, upright, RGB, no metadata; the future may raise `ImageRefused`."""
         ...
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the children."""
+        ...
+
     def close(self) -> None:
         """End the children. Jobs still queued fail with `Stopped`."""
         ...
@@ -82,6 +92,10 @@ class Encoder(Protocol):
     def has_text(self) -> bool: ...
     @property
     def device(self) -> str: ...
+    @property
+    def weights_bytes(self) -> int:
+        """Memory on the device that the weights take."""
+        ...
 
     def encode_pixels(self, pixels: Pixels) -> Features:
         """Visual features (n, d), unit length, of pixels (n, side, side, 3); n >= 1.
@@ -130,6 +144,36 @@ class MemoryMeter(Protocol):
         ...
 
 
+class DeviceGauge(Protocol):
+    """What drivers and allocators say of the devices' memory."""
+
+    def read(self) -> GpuMemory:
+        """The devices now, nothing else; never raises."""
+        ...
+
+    def release(self) -> None:
+        """Hand what the allocators keep unused back to the drivers."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ProcessGauge(Protocol):
+    """What the system says of this process's main memory."""
+
+    def read(self, children: Sequence[int]) -> ProcessReading:
+        """This process now, and children by their pids."""
+        ...
+
+    def resident_bytes(self) -> int:
+        """Resident memory of this process alone; cheap."""
+        ...
+
+    def release(self) -> None:
+        """Hand what the allocator keeps unused back to the system."""
+        ...
+
+
 class Embedder(Protocol):
     """The lane in front of an encoder: one owner thread, queries before bulk work, one batch at a time, never waiting.
 
@@ -167,8 +211,13 @@ class Embedder(Protocol):
         ...
 
     @property
-    def rate_per_s(self) -> float:
-        """Pictures encoded a second, over the last ten seconds."""
+    def queue(self) -> QueueState:
+        """The queues now; what limits the whole is not known here."""
+        ...
+
+    @property
+    def weights_bytes(self) -> int:
+        """As `Encoder.weights_bytes`; 0 while no encoder is open."""
         ...
 
     @property
@@ -452,9 +501,31 @@ class Engine(Protocol):
     def refused(self, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]: ...
     def stats(self) -> Stats: ...
     def gpu_memory(self) -> GpuMemory: ...
+    def memory_history(self, seconds: int) -> MemoryHistory:
+        """The last ten minutes second by second, or, where more is asked for, the last day minute by minute."""
+        ...
+
+    def release_memory(self) -> Released:
+        """Give unused memory back to drivers and system. What is in use stays, and nobody is held up for long."""
+        ...
+
     def readiness(self) -> Readiness: ...
+    def listen(self, topics: Collection[str], tell: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `tell` with the state of each topic now, and then with its events; what is returned ends that.
+
+        Does not block. `tell` runs in the engine's thread, and must not block; if it raises, it is called no more.
+
+        Raises:
+            InputError: There is no such topic.
+        """
+        ...
+
     def rescan(self, *, confirm_gone: bool = False) -> None:
         """Compare the folders with the catalogue soon; `confirm_gone` lets go of files whose loss was held in doubt."""
+        ...
+
+    def retry(self, path: FilePath | None = None) -> int:
+        """Try refused files again, those at or below `path`, or all; how many they are."""
         ...
 
     def rebuild(self, *, reencode: bool = False) -> Progress:

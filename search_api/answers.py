@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import cast
 
 import msgspec
 
@@ -11,13 +13,17 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Event,
     Explanation,
     FilePath,
     FileRecord,
     GpuMemory,
     ImageInfo,
     ImageRecord,
+    Leak,
+    MemoryHistory,
     Progress,
+    Released,
     SearchResult,
     Stats,
     Tuning,
@@ -33,9 +39,14 @@ from search_api.schemas import (
     GpuMemoryAnswer,
     Hit,
     ImageAnswer,
+    IndexEvent,
     IndexState,
+    LeakAnswer,
+    MemoryHistoryAnswer,
     ProgressAnswer,
+    QueueEvent,
     RefusedFile,
+    ReleasedAnswer,
     SearchAnswer,
     StatsAnswer,
     TookMs,
@@ -143,8 +154,40 @@ def progress_answer(progress: Progress) -> ProgressAnswer:
 
 
 def gpu_answer(memory: GpuMemory) -> GpuMemoryAnswer:
-    """The wire form of the GPUs' memory."""
-    return msgspec.convert(memory, GpuMemoryAnswer, from_attributes=True)
+    """The wire form of the memory."""
+    members = {name: getattr(memory, name) for name in GpuMemoryAnswer.__struct_fields__ if name != "leaks"}
+    return msgspec.convert({**members, "leaks": leaks_answer(memory.leaks)}, GpuMemoryAnswer, from_attributes=True)
+
+
+def leaks_answer(leaks: Sequence[Leak]) -> list[LeakAnswer]:
+    """The wire form of what grows without end."""
+    return [
+        LeakAnswer(leak.component, leak.bytes_per_s, leak.bytes_per_request, rfc3339(leak.since), leak.sentence)
+        for leak in leaks
+    ]
+
+
+def history_answer(history: MemoryHistory) -> MemoryHistoryAnswer:
+    """The wire form of the memory's course."""
+    return msgspec.convert(history, MemoryHistoryAnswer, from_attributes=True)
+
+
+def released_answer(released: Released) -> ReleasedAnswer:
+    """The wire form of what came back."""
+    return msgspec.convert(released, ReleasedAnswer, from_attributes=True)
+
+
+def event_frame(event: Event) -> bytes:
+    """An event as a frame of an event stream."""
+    members: msgspec.Struct
+    match event.topic:
+        case "index":
+            members = msgspec.convert(event.data, IndexEvent, from_attributes=True)
+        case "queue":
+            members = msgspec.convert(event.data, QueueEvent, from_attributes=True)
+        case _:
+            members = gpu_answer(cast("GpuMemory", event.data))
+    return b"event: %b\ndata: %b\n\n" % (event.topic.encode(), msgspec.json.encode(members))
 
 
 def stats_answer(stats: Stats) -> StatsAnswer:

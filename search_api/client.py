@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from indexer.errors import IndexerError, Unreachable
+from indexer.types import TOPICS
 from search_api.errors import PROBLEM_TYPE, Problem, error_of
 from search_api.schemas import (
     AcceptedAnswer,
@@ -19,8 +20,11 @@ from search_api.schemas import (
     GpuMemoryAnswer,
     ImageAnswer,
     LiveAnswer,
+    MemoryHistoryAnswer,
     ProgressAnswer,
     ReadyAnswer,
+    ReleasedAnswer,
+    RetryAnswer,
     SearchAnswer,
     SearchRequest,
     StatsAnswer,
@@ -142,9 +146,32 @@ class Client:
         """Refused files, the latest first."""
         return self._get("/api/errors", ErrorsAnswer, limit=limit, offset=offset)
 
+    def retry(self, path: str | None = None) -> RetryAnswer:
+        """Have refused files tried again: one, those below a folder, or all."""
+        return self._post("/api/errors/retry", {} if path is None else {"path": path}, RetryAnswer)
+
+    def events(self, topics: Sequence[str] = TOPICS) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Topic and data of each event, as they happen, until the service stops."""
+        parameters = {"topics": ",".join(topics)}
+        try:
+            with self._http.stream("GET", "/api/events", params=parameters) as response:
+                if not response.is_success:
+                    response.read()
+                yield from _events_of(self._checked(response).iter_lines())
+        except self._failures as e:
+            raise self._unreachable(e) from e
+
     def gpu_memory(self) -> GpuMemoryAnswer:
-        """Memory of every GPU."""
+        """Memory of every GPU and of the service, and what it is used for."""
         return self._get("/api/gpu/memory", GpuMemoryAnswer)
+
+    def memory_history(self, seconds: int = 600) -> MemoryHistoryAnswer:
+        """The same over time."""
+        return self._get("/api/gpu/memory/history", MemoryHistoryAnswer, seconds=seconds)
+
+    def release_memory(self) -> ReleasedAnswer:
+        """Have unused memory given back."""
+        return self._post("/api/gpu/memory/release", {}, ReleasedAnswer)
 
     def tuning(self) -> TuningAnswer:
         """What was measured of batches; `NotTuned` where nothing was."""
@@ -202,8 +229,11 @@ class Client:
         try:
             return self._http.request(method, path, **how)
         except self._failures as e:
-            why = str(e) or type(e).__name__
-            raise Unreachable(f"No answer from {self.base_url} ({why}); is `indexer serve` running?") from e
+            raise self._unreachable(e) from e
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        why = str(error) or type(error).__name__
+        return Unreachable(f"No answer from {self.base_url} ({why}); is `indexer serve` running?")
 
     def _checked(self, response: httpx.Response) -> httpx.Response:
         if response.is_success:
@@ -223,3 +253,13 @@ class Client:
 
     def _stranger(self) -> IndexerError:
         return Unreachable(f"Something else than this service answers at {self.base_url}; check host and port.")
+
+
+def _events_of(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The events that this service sends: each is a line that names its topic, and one of JSON."""
+    topic = ""
+    for line in lines:
+        if line.startswith("event: "):
+            topic = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield topic, msgspec.json.decode(line.removeprefix("data: "))

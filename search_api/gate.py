@@ -84,6 +84,7 @@ class Gate:
             await send_problem(answer, refusal, self._wording_of(scope["path"]))
         elif method == HttpMethod.HEAD:
             # The server leaves the body out by the method in its own scope; routes know GET only.
+            scope["state"]["bodiless"] = True
             await self._app(cast("HTTPScope", {**scope, "method": HttpMethod.GET}), receive, answer)
         elif method == HttpMethod.GET:
             await self._app(scope, receive, answer)

@@ -20,6 +20,7 @@ from litestar.openapi.spec import (
     OpenAPIResponse,
     OpenAPIType,
     Operation,
+    Reference,
     RequestBody,
     Schema,
     SecurityScheme,
@@ -34,6 +35,8 @@ from search_api.schemas import EXAMPLE_ID
 
 Records = Mapping[type[msgspec.Struct], Sequence[Mapping[str, Any]]]
 """Types of bodies, each with examples of it, if it is one that clients send."""
+
+EVENT_STREAM = "text/event-stream"
 
 DOCUMENT_PATH = "/api/openapi.json"
 
@@ -108,6 +111,22 @@ class ImageUpload(Operation):
             },
             required=True,
         )
+
+
+@dataclass
+class EventFeed(Operation):
+    """An operation that answers with server-sent events for as long as the client listens."""
+
+    def __post_init__(self) -> None:
+        kinds = (schemas.IndexEvent, schemas.QueueEvent, schemas.GpuMemoryAnswer)
+        feed = Schema(one_of=[Reference(f"#/components/schemas/{kind.__name__}") for kind in kinds])
+        self.responses = {
+            **(self.responses or {}),
+            "200": OpenAPIResponse(
+                description="Events as they happen: `event:` names the topic, `data:` is one line of JSON",
+                content={EVENT_STREAM: OpenAPIMediaType(schema=feed)},
+            ),
+        }
 
 
 @dataclass
@@ -250,6 +269,7 @@ def config(has_key: bool, records: Records) -> OpenAPIConfig:
             Tag("images", "Indexed pictures"),
             Tag("index", "Orders to the index"),
             Tag("state", "What the service is doing"),
+            Tag("memory", "Where the memory has gone"),
             Tag("dialects", "For programs made for another service: change its address, and nothing else"),
             Tag("health", "For those who watch over it"),
         ],

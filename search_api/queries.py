@@ -41,9 +41,18 @@ def file_path(query_string: bytes, path: str) -> FilePath:
     """
     given = [value for key, _, value in (part.partition(b"=") for part in query_string.split(b"&")) if key == b"path"]
     exact = unquote_to_bytes(given[-1].replace(b"+", b" ")) if given else path.encode(errors="replace")
-    if not exact.startswith(b"/") or b"\0" in exact:
+    return absolute_path(exact)
+
+
+def absolute_path(path: bytes) -> FilePath:
+    """The path, if it can be one that is known here.
+
+    Raises:
+        FaultError: It is not absolute, or holds a NUL.
+    """
+    if not path.startswith(b"/") or b"\0" in path:
         raise FaultError([Fault("path", "It must be absolute, and without NUL.")])
-    return FilePath(exact)
+    return FilePath(path)
 
 
 def unescaped(path: FilePath) -> FilePath:

@@ -15,6 +15,7 @@ from search_api.settings import (
     MAX_IDS,
     MAX_LIMIT,
     MAX_OFFSET,
+    MAX_PATH_CHARS,
     MAX_SAMPLE,
     MAX_TERMS,
     MAX_TEXT_CHARS,
@@ -178,6 +179,23 @@ class RescanRequest(Struct, frozen=True, forbid_unknown_fields=True):
     confirm_gone: Annotated[
         bool, Meta(description="Let go of files whose loss is in doubt, as after a folder was unmounted.")
     ] = False
+
+
+class RetryRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which refused files to try again; all of them by default."""
+
+    path: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_PATH_CHARS,
+                description="An absolute path of a file or a folder, as /api/errors shows it.",
+                examples=["/pictures/car.jpg"],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class RebuildRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -457,6 +475,30 @@ class WhyAnswer(Struct, frozen=True):
     same_content: Annotated[list[str], Meta(description="Other paths that hold the same content.")]
 
 
+class IndexEvent(Struct, frozen=True):
+    """What can be found now, and what has changed since the event before; told at most four times a second."""
+
+    indexed: Annotated[int, Meta(description="Distinct pictures that can be found.")]
+    files: int
+    pending: int
+    errors: int
+    generation: int
+    added: Annotated[list[str], Meta(description="Ids newly searchable, the newest last; at most 50.")]
+    removed: Annotated[int, Meta(description="How many pictures can be found no more.")]
+
+
+class QueueEvent(Struct, frozen=True):
+    """The queues before the encoder, each second."""
+
+    depth: Annotated[int, Meta(description="Pictures and texts that wait.")]
+    oldest_s: Annotated[float, Meta(description="For how long the first of them has waited.")]
+    images_per_s: float
+    batch_size: Annotated[int, Meta(description="Pictures that the next batch may hold.")]
+    limited_by: Annotated[str, Meta(description="The stage that sets the pace now.")]
+    rejected_total: Annotated[int, Meta(description="Queries refused since the start because too many waited.")]
+    busy_share: Annotated[float, Meta(description="Share of the last ten seconds that the encoder was at work.")]
+
+
 class DeviceMemoryAnswer(Struct, frozen=True):
     """Memory of one device, bytes. `total`, `used` and `free` are of the device, `torch_*` of this process."""
 
@@ -470,12 +512,110 @@ class DeviceMemoryAnswer(Struct, frozen=True):
     torch_peak_bytes: int
 
 
+class MemoryPartAnswer(Struct, frozen=True):
+    """What a part of a memory is for."""
+
+    name: Annotated[str, Meta(examples=["weights"])]
+    bytes: int
+
+
+class ProcessMemoryAnswer(Struct, frozen=True):
+    """What another program holds of a device."""
+
+    pid: int
+    name: str
+    bytes: int
+
+
+class DeviceLedgerAnswer(Struct, frozen=True):
+    """What a device's memory is used for."""
+
+    device: Annotated[str, Meta(examples=["gpu0"])]
+    name: str
+    total_bytes: int
+    parts: Annotated[
+        list[MemoryPartAnswer],
+        Meta(
+            description="They add up to what is used: `weights`, `index`, `activations` (at their peak), `reserve` "
+            "(what torch's allocator keeps beyond that), `context` (what CUDA and its libraries hold), "
+            "`other_processes`, `driver`, `unexplained`."
+        ),
+    ]
+    processes: Annotated[list[ProcessMemoryAnswer], Meta(description="The others, the largest first.")]
+    explained_share: Annotated[float, Meta(description="Of what the driver says that this service holds, 0 to 1.")]
+
+
+class ProcessLedgerAnswer(Struct, frozen=True):
+    """What the service and its children hold of the main memory."""
+
+    rss_bytes: int
+    parts: Annotated[
+        list[MemoryPartAnswer],
+        Meta(
+            description="They add up to it: `weights` and `index` where no GPU holds them, `heap`, `reserve` (what "
+            "the C library's allocator keeps), `libraries`, `shared`, `decode_children`, `unexplained`."
+        ),
+    ]
+
+
+class ForecastAnswer(Struct, frozen=True):
+    """How many more images fit, about: with rows as they are, and with one bit a number."""
+
+    exact_images: int
+    compressed_images: int
+
+
+class LeakAnswer(Struct, frozen=True):
+    """Memory that grows with the work done and does not come back."""
+
+    component: Annotated[str, Meta(examples=["process"])]
+    bytes_per_s: float
+    bytes_per_request: Annotated[float, Meta(description="By work: a request, or a picture encoded.")]
+    since: Time
+    sentence: Annotated[str, Meta(description="The same for people.")]
+
+
 class GpuMemoryAnswer(Struct, frozen=True):
-    """GPU memory; without a GPU `available` is false and `reason` says why."""
+    """Where the memory has gone; without a GPU `available` is false and `reason` says why, the rest is there."""
 
     available: bool
     reason: str
     devices: list[DeviceMemoryAnswer]
+    ledger: list[DeviceLedgerAnswer] = []
+    process: Annotated[
+        ProcessLedgerAnswer | None, Meta(description="The service's main memory; null where none runs.")
+    ] = None
+    forecast: ForecastAnswer | None = None
+    leaks: list[LeakAnswer] = []
+
+
+class MemorySeriesAnswer(Struct, frozen=True):
+    """The course of one part."""
+
+    device: Annotated[str, Meta(description="As in the ledger, or `process`.", examples=["gpu0"])]
+    name: Annotated[str, Meta(examples=["weights"])]
+    bytes: Annotated[list[int | None], Meta(description="One for each time; null where the part was not there.")]
+
+
+class MemoryHistoryAnswer(Struct, frozen=True):
+    """The parts of every ledger over time."""
+
+    step_s: Annotated[int, Meta(description="1; or 60, with the largest value of each minute.", examples=[1])]
+    times: Annotated[list[float], Meta(description="Seconds since 1970-01-01 UTC.")]
+    series: list[MemorySeriesAnswer]
+
+
+class ReleasedAnswer(Struct, frozen=True):
+    """What came back."""
+
+    freed_bytes: int
+    devices: Annotated[dict[str, int], Meta(description="By `gpu0`, ... and `process`.")]
+
+
+class RetryAnswer(Struct, frozen=True):
+    """The files are on their way again."""
+
+    n: Annotated[int, Meta(description="How many files are tried again.", examples=[3])]
 
 
 class AcceptedAnswer(Struct, frozen=True):

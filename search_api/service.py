@@ -19,6 +19,8 @@ class Service:
     def __init__(self, engine: Engine, settings: ApiSettings) -> None:
         self.engine = engine
         self.settings = settings
+        self.n_listeners = 0
+        """Streams of events that are open."""
         self.open()
 
     def open(self) -> None:

@@ -47,6 +47,7 @@ class ApiSettings:
         max_limit: Most hits in one answer, at most `MAX_LIMIT`; who asks for more gets so many, and is told.
         max_texts: Most texts in one request.
         max_connections: Open connections; beyond, whoever has kept the service waiting longest makes room.
+        max_listeners: Streams of events at one time; more are told to come back later.
         n_threads: Engine calls at one time. Also how many queries the engine can put into one batch.
         n_waiting: Calls that may wait for a thread; more are told to come back later.
         header_timeout_s: From the first byte (or the connection) to the end of a request's headers.
@@ -70,6 +71,7 @@ class ApiSettings:
     max_limit: int = MAX_LIMIT
     max_texts: int = 256
     max_connections: int = 512
+    max_listeners: int = 32
     n_threads: int = 64
     n_waiting: int = 256
     header_timeout_s: float = 10.0

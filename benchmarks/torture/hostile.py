@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.mutants import good_files, hostile_files
-from benchmarks.report import Row, at_least, at_most, resident_bytes
+from benchmarks.report import Row, at_least, at_most
 from benchmarks.torture.stub import configured
 from indexer.engine import RunningEngine, open_engine
+from indexer.proc import resident_bytes
 from indexer.types import ContentHash, ImageQuery, TextQuery, content_hash
 
 HOSTILE = 5_000

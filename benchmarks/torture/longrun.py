@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import Row, at_least, at_most, resident_bytes
+from benchmarks.report import Row, at_least, at_most
 from benchmarks.torture.oracle import differences
 from benchmarks.torture.stub import configured, feature_of, open_stub, space_of
 from indexer.catalogue.sqlite import SqliteCatalogue
@@ -23,6 +23,7 @@ from indexer.engine import RunningEngine, open_engine
 from indexer.errors import NotFound
 from indexer.features.disk import DiskFeatureCache
 from indexer.ports import VectorIndex
+from indexer.proc import resident_bytes
 from indexer.store.data_dir import DataDir
 from indexer.types import (
     FilePath,

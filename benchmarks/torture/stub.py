@@ -58,6 +58,10 @@ class StubDecoder:
         future.set_exception(ImageRefused(Reason.UNSUPPORTED, "the stub draws nothing"))
         return future
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return ()
+
     def close(self) -> None: ...
 
 
@@ -75,6 +79,7 @@ class StubEncoder:
         self.projection: Matrix | None = np.random.default_rng(version).standard_normal((DIM, JOINT_DIM), np.float32)
         self.has_text = True
         self.device = "cpu"
+        self.weights_bytes = 0
 
     def encode_pixels(self, pixels: Pixels) -> Features:
         self._before(pixels)

@@ -12,8 +12,7 @@ from typing import Protocol
 from indexer.cli.logs import start_logging
 from indexer.cli.terminal import say
 from indexer.config import Config
-from indexer.engine import offline_refused, offline_stats, open_reader, running_server, why_offline
-from indexer.gpu.nvml import gpu_memory
+from indexer.engine import offline_memory, offline_refused, offline_stats, open_reader, running_server, why_offline
 from indexer.ports import Engine
 from indexer.types import FilePath
 from search_api.answers import (
@@ -106,7 +105,7 @@ class StoreSource:
         return errors_answer(records, total, limit, 0)
 
     def gpu_memory(self) -> GpuMemoryAnswer:
-        return gpu_answer(gpu_memory())
+        return gpu_answer(offline_memory())
 
     def why(self, path: bytes) -> WhyAnswer:
         return why_answer(why_offline(self._config, FilePath(path)))

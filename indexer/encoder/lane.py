@@ -19,7 +19,7 @@ from indexer.encoder.meter import Meter
 from indexer.encoder.owner import Owner
 from indexer.errors import DeviceFailed, ImageRefused, NoTextTower, Overloaded, Stopped
 from indexer.ports import Encoder
-from indexer.types import Embeddings, EmbeddingSpace, Matrix, Pixels, Reason
+from indexer.types import Embeddings, EmbeddingSpace, Matrix, Pixels, QueueState, Reason
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class _Job(Generic[T]):
 
     item: T
     n: int
+    came_at: float
     future: Future[Any] = field(default_factory=Future)
     n_lost: int = 0
     """How often the device was lost for good with this one in a batch."""
@@ -97,6 +98,7 @@ class EncoderLane:
         self._bulk: deque[_Job[Pixels]] = deque()
         self._again: list[_Job[Pixels]] = []  # bulk pictures that a lost device has left without an answer
         self._n_encoded = 0
+        self._n_rejected = 0
         lock = threading.Lock()
         self._work = threading.Condition(lock)
         self._room = threading.Condition(lock)
@@ -127,6 +129,11 @@ class EncoderLane:
         return self._owner.device
 
     @property
+    def weights_bytes(self) -> int:
+        """Memory on the device that the weights take now."""
+        return self._owner.weights_bytes
+
+    @property
     def n_encoded(self) -> int:
         """Bulk pictures encoded since the start."""
         return self._n_encoded
@@ -154,14 +161,16 @@ class EncoderLane:
         self._batch.limit(largest)
 
     @property
-    def rate_per_s(self) -> float:
-        """Pictures a second over the last ten seconds."""
-        return self._meter.rate_per_s
-
-    @property
-    def busy_share(self) -> float:
-        """Share of the last ten seconds that the encoder was at work, 0 to 1."""
-        return self._meter.busy_share
+    def queue(self) -> QueueState:
+        """The queues, and the pace over the last ten seconds."""
+        with self._work:
+            queues: tuple[Sequence[_Job[Any]], ...] = (self._texts, self._queries, self._bulk, self._again)
+            depth = sum(job.n for queue in queues for job in queue)
+            now = self._clock()
+            oldest_s = now - min((queue[0].came_at for queue in queues if queue), default=now)
+        return QueueState(
+            depth, oldest_s, self._meter.rate_per_s, self._batch.now, self._n_rejected, self._meter.busy_share
+        )
 
     def embed_image(self, pixels: Pixels, *, urgent: bool = False) -> Future[NDArray[np.float16]]:
         """Feature (d,) float16 of one picture's pixels (side, side, 3) uint8.
@@ -176,7 +185,7 @@ class EncoderLane:
         side = self.space.preprocess.side_px
         if pixels.shape != (side, side, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"pixels {pixels.shape} {pixels.dtype}, and the model takes ({side}, {side}, 3) uint8")
-        job = _Job(pixels, 1)
+        job = _Job(pixels, 1, self._clock())
         with self._work:
             if urgent:
                 self._admit(job.n)
@@ -201,7 +210,7 @@ class EncoderLane:
                 f"the checkpoint of {self.space.model} has no text tower, so words cannot be searched; set "
                 '`[model] pretrained` to one with both towers, such as "laion2b_s32b_b79k" for ViT-H-14'
             )
-        job: _Job[Sequence[str]] = _Job(tuple(texts), len(texts))
+        job: _Job[Sequence[str]] = _Job(tuple(texts), len(texts), self._clock())
         with self._work:
             self._admit(job.n)
             self._texts.append(job)
@@ -232,6 +241,7 @@ class EncoderLane:
         self._refuse_when_closing()
         waiting = self._n_urgent()
         if waiting and waiting + n > self._max_urgent:
+            self._n_rejected += 1
             retry_s = min(max(waiting * self._batch.seconds_per_image, 1.0), MAX_RETRY_S)
             raise Overloaded(f"{waiting} queries wait for the encoder already", retry_s)
 

@@ -12,6 +12,7 @@ import torch
 
 from indexer.encoder.device import Placement
 from indexer.ports import MemoryMeter
+from indexer.proc import group_limits, kib, room_bytes, text
 
 SHARE: Final = 0.9
 """Of the memory that is free. The rest is for fragments, for the index as it grows, and for other programs."""
@@ -27,14 +28,14 @@ def total_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([physical, *(limit for limit, _ in _group_limits(Path("/")))])
+    return min([physical, *(limit for limit, _ in group_limits())])
 
 
 def device_name(device: torch.device) -> str:
     """The device as its maker calls it; of a CPU also how many threads compute."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    found = re.search(r"^model name\s*:\s*(.+)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
+    found = re.search(r"^model name\s*:\s*(.+)$", text(Path("/proc/cpuinfo")), re.MULTILINE)
     return f"{found[1].strip() if found else 'CPU'}, {torch.get_num_threads()} threads"
 
 
@@ -72,7 +73,7 @@ class CpuMeter:
         """`root` is where /proc and /sys are."""
         self._root = root
         self._held_bytes = self._status("VmRSS")
-        self.budget_bytes = int(SHARE * _room_bytes(root))
+        self.budget_bytes = int(SHARE * room_bytes(root))
 
     @property
     def device_name(self) -> str:
@@ -86,40 +87,4 @@ class CpuMeter:
         return max(0, self._status("VmHWM") - self._held_bytes)
 
     def _status(self, name: str) -> int:
-        return _kib(name, self._root / "proc/self/status")
-
-
-def _room_bytes(root: Path) -> int:
-    """What is free of the machine's memory, and of what this process's control groups may take."""
-    available = _kib("MemAvailable", root / "proc/meminfo")
-    return max(0, min([available, *(limit - used for limit, used in _group_limits(root))]))
-
-
-def _group_limits(root: Path) -> list[tuple[int, int]]:
-    """Limit and use, bytes, of the control group that is mounted as this process's own, where it has a limit.
-
-    The use is without file pages that can be dropped. Source: the kernel's cgroup-v2 and memory (v1) documents.
-    """
-    found = []
-    for folder, limit_name, used_name in (
-        ("sys/fs/cgroup", "memory.max", "memory.current"),
-        ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        limit, used = (_text(root / folder / name).strip() for name in (limit_name, used_name))
-        if limit.isdecimal() and used.isdecimal():
-            cached = re.search(r"^(?:total_)?inactive_file (\d+)$", _text(root / folder / "memory.stat"), re.MULTILINE)
-            found.append((int(limit), int(used) - (int(cached[1]) if cached else 0)))
-    return found
-
-
-def _kib(name: str, path: Path) -> int:
-    """A value that a file gives in KiB, in bytes; 0 where there is none."""
-    found = re.search(rf"^{name}:\s*(\d+) kB$", _text(path), re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+        return kib(name, self._root / "proc/self/status")

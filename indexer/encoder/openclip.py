@@ -57,6 +57,7 @@ class OpenClipEncoder:
             loaded = load(model, weights, placement, checkpoint)
             self._pass, dim = _image_pass(model, checkpoint, placement)
             self._text = _text_tower(model.to(placement.device), checkpoint, placement) if loaded.has_text else None
+            self.weights_bytes = _n_bytes(model if loaded.has_text else model.visual)
         self._checkpoint = checkpoint
         self._placement = placement
         self._projection = loaded.projection
@@ -98,7 +99,7 @@ class OpenClipEncoder:
 
     def close(self) -> None:
         """Give the device's memory back; the encoder is of no use afterwards."""
-        self._pass, self._text = _closed, None
+        self._pass, self._text, self.weights_bytes = _closed, None, 0
         with device_errors(self._placement.device):
             release(self._placement.device)
 
@@ -134,6 +135,11 @@ def _text_tower(model: nn.Module, checkpoint: Checkpoint, placement: Placement) 
         _log.warning("Words cannot be searched: the tokenizer of %s is not to be had (%s)", checkpoint.model, error)
         return None
     return TextTower(model, tokenizer, placement.device)
+
+
+def _n_bytes(model: nn.Module) -> int:
+    """Memory of the model's tensors."""
+    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 
 def _closed(_: Pixels) -> Features:

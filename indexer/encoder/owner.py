@@ -126,6 +126,12 @@ class Owner:
         """Seconds until a lost device is tried again; 0 where there is nothing to wait for."""
         return max(0.0, self._rest_until - self._clock()) if self._encoder is None else 0.0
 
+    @property
+    def weights_bytes(self) -> int:
+        """Memory on the device that the weights take; 0 without an encoder."""
+        encoder = self._encoder
+        return encoder.weights_bytes if encoder is not None else 0
+
     def close(self) -> None:
         """Close the encoder; a device that fails at this has nothing left to lose."""
         encoder, self._encoder = self._encoder, None

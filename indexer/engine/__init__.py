@@ -1,5 +1,6 @@
 """The one place that names concrete parts: opens, starts, drains and closes them."""
 
+from indexer.engine.memory import offline_memory
 from indexer.engine.offline import verify_offline, why_offline
 from indexer.engine.opening import (
     offline_refused,
@@ -14,6 +15,7 @@ from indexer.engine.tuning import recommendations, tune_batch
 
 __all__ = [
     "RunningEngine",
+    "offline_memory",
     "offline_refused",
     "offline_stats",
     "open_engine",

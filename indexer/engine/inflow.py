@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from indexer.engine.examining import Premises
+from indexer.engine.live import Changes
 from indexer.ingest.budget import Budget
 from indexer.ingest.commit import Committer
 from indexer.ingest.river import River
@@ -19,6 +20,7 @@ class Inflow:
     """The way in.
 
     Attributes:
+        changes: What has become searchable, and what is so no more, for those who listen.
         premises: The files and stores, as those see them who verify and explain.
         watching: False where only what is asked for is read: a rebuild without a server.
         mended: What the stores had to mend, for people.
@@ -33,6 +35,7 @@ class Inflow:
     budget: Budget
     embedder: Embedder
     premises: Premises
+    changes: Changes
     watching: bool
     mended: Callable[[], tuple[str, ...]]
     refill: Callable[[Callable[[], bool]], Sequence[ContentHash]]

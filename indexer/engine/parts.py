@@ -16,6 +16,7 @@ from indexer.config import Config
 from indexer.engine.examining import Premises
 from indexer.engine.guard import RootGuard
 from indexer.engine.inflow import Inflow
+from indexer.engine.live import Changes
 from indexer.engine.spaces import SpaceRecord, write_record
 from indexer.errors import ConfigError
 from indexer.features.disk import DiskFeatureCache
@@ -180,7 +181,8 @@ def open_inflow(
         partial(unsearchable, catalogue, parts.index), config.watch.rescan_s,
     )  # fmt: skip
     watcher = FolderWatcher(folders, exclude, settle.add, rescans.request, config.watch.polling)
-    committer = Committer(catalogue, cache, parts.index, parts.geometry, settle.add)
+    changes = Changes()
+    committer = Committer(catalogue, cache, parts.index, parts.geometry, settle.add, announce=changes.note)
     budget = Budget(IMAGES_ON_THEIR_WAY[parts.device.partition(":")[0]], BYTES_ON_THEIR_WAY)
     max_bytes = config.decode.max_file_bytes
     sources = Sources(
@@ -192,7 +194,7 @@ def open_inflow(
     )  # fmt: skip
     return Inflow(
         settle, watcher, rescans, river, committer, budget, parts.embedder,
-        Premises(exclude, guard, scanner, catalogue, cache, config), watching,
+        Premises(exclude, guard, scanner, catalogue, cache, config), changes, watching,
         mended=lambda: (*catalogue.notices, *cache.notices),
         refill=lambda go_on: refill(catalogue, cache, parts.index, parts.geometry, go_on=go_on),
     )  # fmt: skip

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
@@ -13,12 +15,13 @@ import numpy as np
 from indexer.engine.examining import verifying_of, witnesses_of
 from indexer.engine.inflow import Inflow
 from indexer.engine.keeper import Keeper
+from indexer.engine.live import Live, Topic
+from indexer.engine.memory import Memory
 from indexer.engine.parts import Parts
 from indexer.engine.rebuilding import Rebuilding
 from indexer.engine.spaces import spaces_kept
 from indexer.engine.verifying import notices_of
 from indexer.errors import InputError, NotTuned
-from indexer.gpu.nvml import gpu_memory
 from indexer.restore import Restored, restore
 from indexer.search.search import Search
 from indexer.thumbnails import Thumbnails
@@ -28,23 +31,32 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Event,
     Explanation,
     FilePath,
     FileRecord,
     GpuMemory,
     ImageRecord,
+    IndexNews,
+    MemoryHistory,
     Options,
     Progress,
     Query,
+    QueueState,
     Readiness,
+    Released,
     SearchResult,
     Stats,
     Tuning,
     VerifyReport,
+    is_at_or_below,
 )
 from indexer.why import explain
 
 logger = logging.getLogger(__name__)
+
+CHANGES_S = 0.25
+STATE_S = 1.0
 
 
 class RunningEngine:
@@ -100,12 +112,23 @@ class RunningEngine:
             alone=self._alone,
         )
         self._verifying = verifying_of(parts, inflow, self._alone) if inflow else None
+        self._memory = Memory(parts)
+        self._told: IndexNews | None = None
+        self._live = Live(
+            {
+                "index": Topic(CHANGES_S, self._index_now, self._index_news),
+                "queue": Topic(STATE_S, self._queue_state),
+                "gpu": Topic(STATE_S, self.gpu_memory),
+            }
+        )
 
     def start(self) -> RunningEngine:
         """Bring the index up to the catalogue, then begin to watch. Closes everything if that fails."""
         try:
             self._restore()
+            self._live.start()
             if self._inflow:
+                self._memory.start()
                 self._inflow.start()
                 self._keeper.start()
                 self._refilling.start()
@@ -154,7 +177,10 @@ class RunningEngine:
         return self.parts.catalogue.refused(limit, offset), n_refused
 
     def gpu_memory(self) -> GpuMemory:
-        return gpu_memory()
+        return self._memory.latest()
+
+    def memory_history(self, seconds: int) -> MemoryHistory:
+        return self._memory.history(seconds)
 
     def readiness(self) -> Readiness:
         lost = self.parts.embedder.trouble
@@ -187,7 +213,7 @@ class RunningEngine:
             removed_total=inflow.committer.n_removed if inflow else 0,
             generation=self._keeper.generation,
             index_bytes=parts.index.n_bytes,
-            images_per_s=parts.embedder.rate_per_s,
+            images_per_s=parts.embedder.queue.images_per_s,
             limited_by=inflow.limited_by() if inflow else "idle",
             progress=tuple(filter(None, tasks)),
             watching=inflow.watcher.state() if inflow else {},
@@ -210,12 +236,26 @@ class RunningEngine:
             raise InputError("this engine only answers; it does not know the folders")
         return explain(path, witnesses_of(self.parts, self._inflow))
 
+    def listen(self, topics: Collection[str], tell: Callable[[Event], None]) -> Callable[[], None]:
+        return self._live.listen(topics, tell)
+
     # ------------------------------------------------------------ doing
 
     def rescan(self, *, confirm_gone: bool = False) -> None:
         if self._inflow is None:
             raise InputError("this engine only answers; run a server to watch folders")
         self._inflow.rescans.request_all("asked for", confirm=confirm_gone)
+
+    def retry(self, path: FilePath | None = None) -> int:
+        if self._inflow is None:
+            raise InputError("this engine only answers; it cannot read files")
+        records, _ = self.refused(sys.maxsize)
+        paths = [record.path for record in records if path is None or is_at_or_below(record.path, path)]
+        self._inflow.river.retry(paths)
+        return len(paths)
+
+    def release_memory(self) -> Released:
+        return self._memory.release()
 
     def rebuild(self, *, reencode: bool = False) -> Progress:
         if self._inflow is None:
@@ -262,6 +302,8 @@ class RunningEngine:
     # ------------------------------------------------------------ inside
 
     def _drain(self) -> None:
+        self._live.close()
+        self._memory.close()
         if self._verifying:
             self._verifying.close()
         if self._refilling.ident is not None:
@@ -320,6 +362,28 @@ class RunningEngine:
             return self._inflow.river.end_anew()
         ids = np.fromiter(self.parts.catalogue.ids_of(hashes).values(), dtype=np.int64)
         return int(np.count_nonzero(~self.parts.index.contains(ids)))
+
+    def _queue_state(self) -> QueueState:
+        return replace(self.parts.embedder.queue, limited_by=self._inflow.limited_by() if self._inflow else "idle")
+
+    def _index_now(self) -> IndexNews:
+        counts = self.parts.catalogue.counts()
+        return IndexNews(
+            indexed=len(self.parts.index),
+            files=counts.files,
+            pending=len(self._inflow.settle) if self._inflow else 0,
+            errors=sum(counts.refused.values()),
+            generation=self._keeper.generation,
+        )
+
+    def _index_news(self) -> IndexNews | None:
+        """What has changed since the last call; None for nothing."""
+        added, n_removed = self._inflow.changes.take() if self._inflow else ((), 0)
+        now = self._index_now()
+        if now == self._told and not (added or n_removed):
+            return None
+        self._told = now
+        return replace(now, added=added, removed=n_removed)
 
     def _at_rest(self) -> bool:
         return self._inflow is None or (self._inflow.at_rest() and not self._refilling.is_alive())

@@ -40,6 +40,7 @@ class Committer:
         catalogue, cache, index, geometry: Where results go.
         make_dirty: Called with paths whose feature was lost between the look and the commit.
         retry_s: Pause between tries while the store cannot be written.
+        announce: Called with the contents that have just become searchable, and how many are so no more; cheap.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Committer:
         geometry: Geometry,
         make_dirty: Callable[[FilePath], None],
         retry_s: float = 2.0,
+        announce: Callable[[Sequence[ContentHash], int], None] = lambda _added, _n_removed: None,
     ) -> None:
+        self._announce = announce
         self._catalogue = catalogue
         self._cache = cache
         self._index = index
@@ -164,28 +167,34 @@ class Committer:
             self._cache.put_many(fresh)
         with self.lock:
             committed = self._catalogue.commit([result.outcome for result in batch])
-            self._remove(committed)
-            lost = self._add(committed, fresh)
+            n_removed = self._remove(committed)
+            added, lost = self._add(committed, fresh)
+        if added or n_removed:
+            self._announce(added, n_removed)
         self.n_removed += sum(isinstance(result.outcome, Gone) for result in batch)
         for result in batch:
             if isinstance(result.outcome, Found) and result.outcome.hash in lost:
                 self._make_dirty(result.outcome.path)
 
-    def _remove(self, committed: Committed) -> None:
-        if committed.removed:
-            self.n_index_changes += self._index.remove(np.array(committed.removed, dtype=np.int64))
+    def _remove(self, committed: Committed) -> int:
+        n_removed = self._index.remove(np.array(committed.removed, dtype=np.int64)) if committed.removed else 0
+        self.n_index_changes += n_removed
+        return n_removed
 
-    def _add(self, committed: Committed, fresh: dict[ContentHash, StoredFeature]) -> set[ContentHash]:
-        """Give every content of the batch its row; returns those whose feature is nowhere any more."""
+    def _add(
+        self, committed: Committed, fresh: dict[ContentHash, StoredFeature]
+    ) -> tuple[list[ContentHash], set[ContentHash]]:
+        """Give every content of the batch its row; those that had none, and those whose feature is nowhere any more."""
         if not committed.ids:
-            return set()
+            return [], set()
         hashes = list(committed.ids)
         present = self._index.contains(np.array([committed.ids[h] for h in hashes], dtype=np.int64))
-        absent = [h for h, there in zip(hashes, present, strict=True) if not there and h not in fresh]
+        rowless = [h for h, there in zip(hashes, present, strict=True) if not there]
+        absent = [h for h in rowless if h not in fresh]
         features = fresh | self._cache.get_many(absent) if absent else fresh
         upsert(self._index, self._geometry, [(committed.ids[h], f) for h, f in features.items() if h in committed.ids])
         self.n_index_changes += len(features)
-        return {h for h in absent if h not in features}
+        return [h for h in rowless if h in features], {h for h in absent if h not in features}
 
 
 def _is_the_stores(error: Exception) -> bool:

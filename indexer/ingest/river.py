@@ -128,6 +128,7 @@ class River:
         self._uncommitted: dict[ContentHash, StoredFeature] = {}
         self._anew: set[ContentHash] = set()
         self._brought: set[FilePath] = set()
+        self._retried: set[FilePath] = set()
         self.n_cache_hits = 0
         """Paths whose content needed no encoding."""
         self.n_decoding = 0
@@ -157,6 +158,13 @@ class River:
         with self._lock:
             self._anew = set(contents) if anew else set()
             self._brought = set(paths)
+        for path in paths:
+            self._settle.add(path)
+
+    def retry(self, paths: Sequence[FilePath]) -> None:
+        """Look at these again though they were refused and have not changed."""
+        with self._lock:
+            self._retried.update(paths)
         for path in paths:
             self._settle.add(path)
 
@@ -237,7 +245,7 @@ class River:
                 self._finish(Gone(path))
             return
         if record is not None and record.stamp == stamp:
-            refused = record.reason is not None and not record.reason.transient
+            refused = record.reason is not None and not (self._is_retried(path) or record.reason.transient)
             if refused or (memory.is_searchable and record.hash not in self._anew):
                 self._done(path)
                 return
@@ -247,6 +255,13 @@ class River:
     def _is_as_recorded(self, path: FilePath) -> bool:
         record = self._catalogue.file(path)
         return record is not None and self._sources.stamp(path) == record.stamp
+
+    def _is_retried(self, path: FilePath) -> bool:
+        """Whether its refusal is to be forgotten, once."""
+        with self._lock:
+            was_asked_for = path in self._retried
+            self._retried.discard(path)
+        return was_asked_for
 
     def _searchable(self, hashes: Sequence[ContentHash]) -> set[ContentHash]:
         """Those of the contents that have their rows."""

@@ -2,13 +2,15 @@
 
 from litestar.types import ControllerRouterHandler
 
-from search_api.routes import embed, health, images, index, pages, search, state
+from search_api.routes import embed, events, health, images, index, memory, pages, search, state
 
 ROUTES: list[ControllerRouterHandler] = [
     *embed.ROUTES,
     *search.ROUTES,
     *images.ROUTES,
     *state.ROUTES,
+    *events.ROUTES,
+    *memory.ROUTES,
     *index.ROUTES,
     *health.ROUTES,
     *pages.ROUTES,

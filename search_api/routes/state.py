@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import get
-from litestar.params import QueryParameter
+from litestar import get, post
+from litestar.params import JSONBody, QueryParameter
 
 from indexer.types import Standing
-from search_api.answers import errors_answer, gpu_answer, stats_answer, tuning_answer, why_answer
+from search_api.answers import errors_answer, stats_answer, tuning_answer, why_answer
 from search_api.bodies import ApiRequest
 from search_api.openapi import refusals
-from search_api.queries import file_path, unescaped
+from search_api.queries import absolute_path, file_path, unescaped
 from search_api.responses import Json
-from search_api.schemas import ErrorsAnswer, GpuMemoryAnswer, StatsAnswer, TuningAnswer, WhyAnswer
+from search_api.schemas import (
+    ErrorsAnswer,
+    RetryAnswer,
+    RetryRequest,
+    StatsAnswer,
+    TuningAnswer,
+    WhyAnswer,
+)
 from search_api.settings import MAX_LIMIT, MAX_PATH_CHARS
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many files.")]
@@ -49,11 +56,19 @@ async def errors(request: ApiRequest, limit: Limit = 100, offset: Offset = 0) ->
     return await service.answer(work)
 
 
-@get("/api/gpu/memory", tags=["state"], responses=refusals())
-async def gpu_memory(request: ApiRequest) -> Json[GpuMemoryAnswer]:
-    """Memory of every GPU, and this process's share of it."""
-    service = request.service
-    return await service.answer(lambda: gpu_answer(service.engine.gpu_memory()))
+@post("/api/errors/retry", status_code=202, tags=["state"], responses=refusals(413, 415, 422))
+async def retry_errors(request: ApiRequest, data: JSONBody[RetryRequest | None] = None) -> Json[RetryAnswer]:
+    """Try refused files again though they have not changed: one, those below a folder, or all of them."""
+    engine = request.service.engine
+    asked = None if data is None or data.path is None else absolute_path(data.path.encode(errors="replace"))
+
+    def work() -> RetryAnswer:
+        n = engine.retry(asked)
+        if n == 0 and asked is not None and unescaped(asked) != asked:
+            n = engine.retry(unescaped(asked))
+        return RetryAnswer(n)
+
+    return await request.service.answer(work)
 
 
 @get("/api/tune", tags=["state"], responses=refusals(404, why={404: "Nothing was measured here with this model"}))
@@ -79,4 +94,4 @@ async def why(request: ApiRequest, path: AskedPath) -> Json[WhyAnswer]:
     return await service.answer(work)
 
 
-ROUTES = [stats, errors, gpu_memory, tuning, why]
+ROUTES = [stats, errors, retry_errors, tuning, why]

@@ -100,6 +100,8 @@ def test_orders(client: Client, engine: FakeEngine) -> None:
     assert client.rescan().status == "accepted"
     assert client.rebuild(reencode=True).n_total == 5
     assert client.verify(sample=3, repair=True).task == "verify"
+    assert client.retry("/pictures").n == 3
+    assert engine.calls.pop() == ("retry", b"/pictures")
     assert engine.calls == [("rescan", False), ("rebuild", True), ("verify", (3, True))]
 
 

@@ -14,7 +14,22 @@ from hypothesis import strategies as st
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from indexer.types import DeviceMemory, GpuMemory, IdQuery, ImageQuery, Readiness, Stats, TextQuery, VectorQuery
+from indexer.types import (
+    DeviceLedger,
+    DeviceMemory,
+    Forecast,
+    GpuMemory,
+    IdQuery,
+    ImageQuery,
+    Leak,
+    MemoryPart,
+    ProcessLedger,
+    ProcessMemory,
+    Readiness,
+    Stats,
+    TextQuery,
+    VectorQuery,
+)
 from search_api import schemas
 from search_api.answers import rfc3339
 from search_api.queries import direction, file_path
@@ -203,7 +218,10 @@ def test_refused_files_are_listed_by_page_with_their_total(http: Http) -> None:
 
 
 def test_without_a_gpu_the_reason_is_told(http: Http) -> None:
-    assert http.get("/api/gpu/memory").json() == {"available": False, "reason": "no NVIDIA driver", "devices": []}
+    assert http.get("/api/gpu/memory").json() == {
+        "available": False, "reason": "no NVIDIA driver", "devices": [], "ledger": [], "process": None,
+        "forecast": None, "leaks": [],
+    }  # fmt: skip
 
 
 def test_with_a_gpu_every_figure_is_told(http: Http, engine: FakeEngine) -> None:
@@ -217,6 +235,70 @@ def test_with_a_gpu_every_figure_is_told(http: Http, engine: FakeEngine) -> None
             "torch_allocated_bytes": 1, "torch_reserved_bytes": 2, "torch_peak_bytes": 3,
         }
     ]  # fmt: skip
+
+
+def test_the_ledger_says_what_the_memory_is_for(http: Http, engine: FakeEngine) -> None:
+    engine.memory = GpuMemory(
+        True,
+        ledger=(DeviceLedger("gpu0", "H200", 9, (MemoryPart("weights", 4),), (ProcessMemory(7, "x", 1),), 0.97),),
+        process=ProcessLedger(5, (MemoryPart("heap", 5),)),
+        forecast=Forecast(10, 100),
+        leaks=(Leak("process", 2.0, 3.0, 1_763_812_800.5, "It grows."),),
+    )
+    answer = http.get("/api/gpu/memory").json()
+    assert answer["ledger"] == [
+        {
+            "device": "gpu0", "name": "H200", "total_bytes": 9, "parts": [{"name": "weights", "bytes": 4}],
+            "processes": [{"pid": 7, "name": "x", "bytes": 1}], "explained_share": 0.97,
+        }
+    ]  # fmt: skip
+    assert answer["process"] == {"rss_bytes": 5, "parts": [{"name": "heap", "bytes": 5}]}
+    assert answer["forecast"] == {"exact_images": 10, "compressed_images": 100}
+    assert answer["leaks"] == [
+        {
+            "component": "process", "bytes_per_s": 2.0, "bytes_per_request": 3.0,
+            "since": "2025-11-22T12:00:00.500000Z", "sentence": "It grows.",
+        }
+    ]  # fmt: skip
+
+
+def test_the_course_of_the_memory_is_told(http: Http, engine: FakeEngine) -> None:
+    answer = http.get("/api/gpu/memory/history?seconds=86400").json()
+    assert answer["series"] == [{"device": "process", "name": "weights", "bytes": [None, 5]}]
+    assert (answer["step_s"], len(answer["times"])) == (1, 2)
+    assert engine.calls == [("memory_history", 86_400)]
+    for seconds in (0, 86_401, -1):
+        assert http.get(f"/api/gpu/memory/history?seconds={seconds}").status_code == 422
+
+
+def test_unused_memory_is_given_back_to_our_own_page_alone(http: Http, engine: FakeEngine) -> None:
+    answer = http.post("/api/gpu/memory/release")
+    assert (answer.status_code, answer.json()) == (200, {"freed_bytes": 7, "devices": {"gpu0": 5, "process": 2}})
+    refused = http.post("/api/gpu/memory/release", headers={"origin": "http://evil.example"})
+    assert refused.status_code == 403
+    assert len(engine.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "asked", "n"),
+    [
+        (None, None, 3),
+        ({"path": "/pictures/broken-1.jpg"}, b"/pictures/broken-1.jpg", 1),
+        ({"path": "/pictures"}, b"/pictures", 3),
+        ({"path": "/pictures/copy-\\xff.jpg"}, b"/pictures/copy-\xff.jpg", 0),
+    ],
+)
+def test_refused_files_are_tried_again(
+    http: Http, engine: FakeEngine, body: dict[str, str] | None, asked: bytes | None, n: int
+) -> None:
+    response = http.post("/api/errors/retry", json=body)
+    assert (response.status_code, response.json()) == (202, {"n": n})
+    assert engine.calls[-1] == ("retry", asked)
+
+
+@pytest.mark.parametrize("path", ["broken.jpg", "/pictures/\0", ""])
+def test_only_what_can_be_a_path_is_tried_again(http: Http, path: str) -> None:
+    assert http.post("/api/errors/retry", json={"path": path}).status_code == 422
 
 
 @pytest.mark.parametrize(("body", "confirmed"), [(None, False), ({}, False), ({"confirm_gone": True}, True)])

@@ -13,6 +13,7 @@ from tests.fakes.engine import FakeEngine
 # The name is that by which the made-up client calls.
 app = create_app(FakeEngine(), ApiSettings(allowed_hosts=("testserver",)))
 schema = schemathesis.openapi.from_asgi("/api/openapi.json", app)
+schema = schema.exclude(path="/api/events")  # an answer without an end
 
 
 @schema.parametrize()

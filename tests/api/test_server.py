@@ -26,6 +26,7 @@ Serve = Callable[..., Server]
 HOST = b"Host: localhost\r\n"
 STALLED_HEADER = b"GET /health/live HTTP/1.1\r\nHost: loc"
 STALLED_BODY = b"POST /api/embed/image HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\nabc"
+LISTENING = b"GET /api/events HTTP/1.1\r\n" + HOST + b"\r\n"
 LIVE = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -354,9 +355,10 @@ def test_a_signal_ends_the_process_with_0_whatever_its_clients_do(sign: signal.S
         with Client(url, timeout_s=30) as client:
             client.live()
         address = (url.removeprefix("http://").partition(":")[0], int(url.rpartition(":")[2]))
-        stalled = [socket.create_connection(address, timeout=10) for _ in range(3)]
-        for connection, sent in zip(stalled, (b"", STALLED_HEADER, STALLED_BODY), strict=True):
+        stalled = [socket.create_connection(address, timeout=10) for _ in range(4)]
+        for connection, sent in zip(stalled, (b"", STALLED_HEADER, STALLED_BODY, LISTENING), strict=True):
             connection.sendall(sent)
+        assert stalled[-1].recv(4).startswith(b"HTTP")
         started = time.monotonic()
         process.send_signal(sign)
         output, _ = process.communicate(timeout=20)

@@ -40,7 +40,7 @@ def asked(request: pytest.FixtureRequest, engine: FakeEngine, monkeypatch: pytes
     monkeypatch.setattr(source, "open_reader", open_reader)
     monkeypatch.setattr(source, "offline_stats", lambda config: engine.stats())
     monkeypatch.setattr(source, "offline_refused", lambda config, limit: engine.refused(limit))
-    monkeypatch.setattr(source, "gpu_memory", engine.gpu_memory)
+    monkeypatch.setattr(source, "offline_memory", engine.gpu_memory)
     if request.param == "store":
         monkeypatch.setattr(source, "running_server", lambda config: None)
         yield engine
@@ -271,7 +271,8 @@ def test_refused_files_are_listed_with_their_reason(run: Run, asked: FakeEngine)
 def test_no_gpu_is_no_error(run: Run, asked: FakeEngine) -> None:
     outcome = run("gpu")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "no GPU: no NVIDIA driver\n")
-    assert json.loads(run("gpu", "--json").out) == {"available": False, "reason": "no NVIDIA driver", "devices": []}
+    answer = json.loads(run("gpu", "--json").out)
+    assert (answer["available"], answer["reason"], answer["devices"]) == (False, "no NVIDIA driver", [])
 
 
 def test_a_gpus_memory_is_a_row(run: Run, asked: FakeEngine) -> None:

@@ -194,6 +194,22 @@ def test_too_many_queries_are_refused_with_a_time_to_come_back(encoder: StubEnco
     assert refusal.value.retry_after_s >= 1
     with pytest.raises(Overloaded):
         lane.embed_texts(["four"])
+    queue = lane.queue
+    assert (queue.depth, queue.rejected_total, queue.batch_size) == (3, 2, 8)
+    gate.opened.set()
+    lane.close()
+
+
+def test_the_queue_tells_how_long_its_first_has_waited(encoder: StubEncoder) -> None:
+    now = [100.0]
+    lane = EncoderLane(lambda: encoder, batch_size=8, clock=lambda: now[0])
+    lane.embed_image(pixels_of("first")).result(TIMEOUT_S)
+    assert lane.queue.oldest_s == 0
+    gate, _ = occupied(lane, encoder)
+    lane.embed_image(pixels_of("bulk"))
+    now[0] = 103.0
+    lane.embed_texts(["later", "still"])
+    assert (lane.queue.oldest_s, lane.queue.depth) == (3.0, 3)
     gate.opened.set()
     lane.close()
 

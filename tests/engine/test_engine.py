@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,12 +14,12 @@ from typing import Any
 import pytest
 
 from benchmarks.torture.oracle import differences
-from benchmarks.torture.stub import StubEncoder, configured, open_stub
+from benchmarks.torture.stub import BAD, StubEncoder, configured, open_stub
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.encoder import owner
 from indexer.engine import RunningEngine, open_engine
 from indexer.errors import ConfigError, DeviceFailed, StoreCorrupt
-from indexer.types import ImageQuery, Pixels
+from indexer.types import Decoded, FilePath, ImageQuery, IndexNews, Pixels, content_hash
 
 
 @contextmanager
@@ -160,3 +162,47 @@ def test_damage_that_is_met_while_opening_is_mended_by_opening_again(
     with engine_at(tmp_path) as engine:
         assert settled(engine, tmp_path) == []
     assert met
+
+
+def test_who_listens_hears_what_becomes_searchable_and_what_goes(tmp_path: Path) -> None:
+    told: list[IndexNews] = []
+    with engine_at(tmp_path) as engine:
+        engine.listen(["index"], lambda event: told.append(event.data))  # type: ignore[arg-type]
+        write(tmp_path / "pictures", 3)
+        assert settled(engine, tmp_path) == []
+        assert eventually(lambda: len([id for news in told for id in news.added]) == 3)
+        (tmp_path / "pictures" / "0.jpg").unlink()
+        assert eventually(lambda: sum(news.removed for news in told) == 1)
+        assert told[-1].indexed == 2
+    assert {id for news in told for id in news.added} == {content_hash(b"picture %d" % i).hex() for i in range(3)}
+
+
+def test_refused_files_are_tried_again_when_asked_and_only_then(tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "a").mkdir(parents=True)
+    for name in ("a/1.jpg", "a/2.jpg", "3.jpg"):
+        (tmp_path / "pictures" / name).write_bytes(BAD + name.encode())
+    with engine_at(tmp_path) as engine:
+        assert settled(engine, tmp_path) == []
+        decoded: list[bytes] = []
+        decode = engine.parts.decoder.decode
+
+        def spy(data: bytes, *, urgent: bool = False) -> Future[Decoded]:
+            decoded.append(data)
+            return decode(data, urgent=urgent)
+
+        engine.parts.decoder.decode = spy  # type: ignore[method-assign]
+        engine.rescan()
+        assert settled(engine, tmp_path) == []
+        assert decoded == []
+        assert engine.retry(FilePath(os.fsencode(tmp_path / "pictures" / "a"))) == 2
+        assert settled(engine, tmp_path) == []
+        assert sorted(decoded) == [BAD + b"a/1.jpg", BAD + b"a/2.jpg"]
+        assert engine.retry() == 3
+        assert settled(engine, tmp_path) == []
+        assert len(decoded) == 5
+        assert engine.retry(FilePath(b"/elsewhere")) == 0
+
+
+def eventually(check: Callable[[], bool]) -> bool:
+    pause = threading.Event()
+    return any(check() or pause.wait(0.02) for _ in range(500))

@@ -36,6 +36,7 @@ class StubEncoder:
         self.projection: Matrix | None = np.random.default_rng(seed).standard_normal((dim, joint_dim), np.float32)
         self.has_text = has_text
         self.device = "stub"
+        self.weights_bytes = 1000
         self.before: Callable[[int], object] = lambda n: None
         self.fits: int | None = None
         self.breaks: Callable[[Pixels], bool] = lambda pixels: False

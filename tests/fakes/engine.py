@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from indexer.types import (
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
+    Event,
     Explanation,
     FilePath,
     FileRecord,
@@ -29,14 +30,19 @@ from indexer.types import (
     ImageInfo,
     ImageQuery,
     ImageRecord,
+    IndexNews,
     Matrix,
+    MemoryHistory,
+    MemorySeries,
     MixedQuery,
     Options,
     Preprocess,
     Progress,
     Query,
+    QueueState,
     Readiness,
     Reason,
+    Released,
     SearchResult,
     Stamp,
     Standing,
@@ -46,6 +52,7 @@ from indexer.types import (
     VectorQuery,
     VerifyReport,
     content_hash,
+    is_at_or_below,
 )
 
 DIM, JOINT = 8, 4
@@ -101,6 +108,7 @@ class FakeEngine:
         self.memory = GpuMemory(False, "no NVIDIA driver")
         self.report: VerifyReport | None = report()
         self.tuned: Tuning | None = TUNING
+        self.listeners: list[tuple[frozenset[str], Callable[[Event], None]]] = []
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -182,9 +190,40 @@ class FakeEngine:
         self._called("gpu_memory", None)
         return self.memory
 
+    def memory_history(self, seconds: int) -> MemoryHistory:
+        self._called("memory_history", seconds)
+        return MemoryHistory(1, (MTIME_S, MTIME_S + 1), (MemorySeries("process", "weights", (None, 5)),))
+
+    def release_memory(self) -> Released:
+        self._called("release_memory", None)
+        return Released(7, {"gpu0": 5, "process": 2})
+
     def readiness(self) -> Readiness:
         self._called("readiness", None)
         return self.ready
+
+    def listen(self, topics: Collection[str], tell: Callable[[Event], None]) -> Callable[[], None]:
+        self._called("listen", frozenset(topics))
+        states: dict[str, Any] = {
+            "index": IndexNews(len(self.records), 6, 2, 3, 7),
+            "queue": QueueState(4, 0.5, 12.5, 8, 1, 0.75, "encode"),
+            "gpu": self.memory,
+        }
+        for topic in topics:
+            tell(Event(topic, states[topic]))
+        listener = (frozenset(topics), tell)
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def publish(self, topic: str, data: Any) -> None:
+        """Tell whoever listens."""
+        for topics, tell in self.listeners:
+            if topic in topics:
+                tell(Event(topic, data))
+
+    def retry(self, path: FilePath | None = None) -> int:
+        self._called("retry", path)
+        return sum(path is None or is_at_or_below(file.path, path) for file in self.refused_files)
 
     def rescan(self, *, confirm_gone: bool = False) -> None:
         self._called("rescan", confirm_gone)

@@ -20,6 +20,7 @@ from indexer.types import (
     ImageInfo,
     Pixels,
     Preprocess,
+    QueueState,
     Reason,
     Settled,
     Stamp,
@@ -235,8 +236,12 @@ class FakeEmbedder:
         return 0
 
     @property
-    def rate_per_s(self) -> float:
-        return 0.0
+    def weights_bytes(self) -> int:
+        return 1000
+
+    @property
+    def queue(self) -> QueueState:
+        return QueueState(0, 0.0, 0.0, 1, 0, 0.0)
 
     @property
     def trouble(self) -> str | None:

@@ -1,0 +1,93 @@
+"""The memory of a running engine: explained, kept over time, and given back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from indexer.engine.memory import SETTLED_LOOKS, Memory
+from indexer.types import DeviceMemory, GpuMemory, ProcessMemory, ProcessReading
+from tests.engine.test_engine import engine_at, eventually
+
+GIB = 1 << 30
+
+
+class Device:
+    """Port `DeviceGauge`: torch keeps 3 GiB, and `beside` is held outside it."""
+
+    def __init__(self) -> None:
+        self.beside = GIB
+        self.reserved = 3 * GIB
+        self.closed = False
+
+    def read(self) -> GpuMemory:
+        own = ProcessMemory(os.getpid(), "python", self.reserved + self.beside)
+        device = DeviceMemory(
+            0, "L4", 24 * GIB, own.bytes, 24 * GIB - own.bytes, GIB, self.reserved, 2 * GIB, "cuda:0", 0, (own,)
+        )
+        return GpuMemory(True, devices=(device,))
+
+    def release(self) -> None:
+        self.reserved = 2 * GIB
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Process:
+    """Port `ProcessGauge`."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 1000
+
+    def read(self, children: object) -> ProcessReading:
+        return ProcessReading(self.n_bytes, 0, 0, 0, 0, (), 10_000)
+
+    def resident_bytes(self) -> int:
+        return self.n_bytes
+
+    def release(self) -> None:
+        self.n_bytes = 400
+
+
+def test_a_running_engine_tells_its_own_memory_and_keeps_its_course(tmp_path: Path) -> None:
+    with engine_at(tmp_path) as engine:
+        memory = engine.gpu_memory()
+        assert memory.process is not None
+        assert memory.process.rss_bytes == sum(part.bytes for part in memory.process.parts) > 1 << 20
+        assert memory.forecast is not None
+        assert memory.forecast.compressed_images > memory.forecast.exact_images > 0
+        assert memory.leaks == ()
+        assert eventually(lambda: len(engine.memory_history(600).times) >= 1)
+        assert {series.device for series in engine.memory_history(600).series} >= {"process"}
+        assert engine.release_memory().freed_bytes >= 0
+
+
+def test_what_is_held_for_a_while_is_the_context_and_what_is_new_is_unexplained(tmp_path: Path) -> None:
+    device = Device()
+    with engine_at(tmp_path) as engine:
+        memory = Memory(engine.parts, device, Process())
+
+        def parts() -> dict[str, int]:
+            return {part.name: part.bytes for part in memory.look().ledger[0].parts}
+
+        assert (parts()["context"], parts()["unexplained"]) == (GIB, 0)
+        device.beside = 2 * GIB
+        assert (parts()["context"], parts()["unexplained"]) == (GIB, GIB)
+        for _ in range(SETTLED_LOOKS):
+            memory.look()
+        assert (parts()["context"], parts()["unexplained"]) == (2 * GIB, 0)
+        memory.close()
+        assert device.closed
+
+
+def test_what_comes_back_is_told_by_where_it_was(tmp_path: Path) -> None:
+    with engine_at(tmp_path) as engine:
+        memory = Memory(engine.parts, Device(), Process(), now=lambda: 5.0)
+        released = memory.release()
+        assert released.devices == {"gpu0": GIB, "process": 600}
+        assert released.freed_bytes == GIB + 600
+        history = memory.history(600)
+        assert history.times == (5.0,)
+        assert {series.device for series in history.series} == {"gpu0", "process"}
+        memory.close()
