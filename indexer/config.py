@@ -71,6 +71,8 @@ class Index(_Section):
     """What is searched."""
 
     space: Literal["visual", "joint"] = "visual"
+    kind: Literal["auto", "exact", "lists"] = "auto"
+    recall: float = Field(default=0.98, gt=0.0, lt=1.0)
 
 
 class Api(_Section):

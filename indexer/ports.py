@@ -32,6 +32,7 @@ from indexer.types import (
     Matrix,
     MemoryHistory,
     Neighbours,
+    OperatingPoint,
     Options,
     Outcome,
     Pixels,
@@ -336,6 +337,7 @@ class Catalogue(CatalogueReading, Protocol):
 class VectorIndex(Protocol):
     """Rows (float16, unit length) with ids, searched exactly by inner product in float32 precision.
 
+    With a `point`, a search of everything may miss some rows; their scores are exact, and so are searches `among` ids.
     Beside each row stands its `norm` (float32), the length of its joint projection (see `indexer.geometry`).
     """
 
@@ -370,6 +372,11 @@ class VectorIndex(Protocol):
 
     def norms(self, ids: Ids) -> NDArray[np.float32]:
         """The rows' norms (n,); NaN for an id that is not there."""
+        ...
+
+    @property
+    def point(self) -> OperatingPoint | None:
+        """How searches of everything look now; None while they are exact."""
         ...
 
     def norm_bounds(self) -> tuple[float, float]:

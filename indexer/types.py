@@ -605,6 +605,47 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """How widely an approximate index looks, and what that came to.
+
+    Attributes:
+        n_probe: Lists looked through; 0 for an exact search of everything.
+        factor: Candidates ranked exactly for each neighbour asked for.
+        recall: Share of the ten true nearest neighbours that were found.
+        p50_ms, p99_ms: Time of one query.
+        n_bytes: Memory beside the rows.
+    """
+
+    n_probe: int
+    factor: int
+    recall: float
+    p50_ms: float
+    p99_ms: float
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTuning:
+    """What was measured of searches of one index.
+
+    Attributes:
+        fingerprint: Of the embedding space.
+        recall: That was asked for.
+        n_rows: Rows there were.
+        n_lists: Lists that were made of them.
+        points: Exact search first, then ever wider looks. Recall is that of the worst group of queries.
+        chosen: The fastest with that recall.
+    """
+
+    fingerprint: str
+    recall: float
+    n_rows: int
+    n_lists: int
+    points: tuple[OperatingPoint, ...]
+    chosen: OperatingPoint
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRow:
     """What batches of one size took.
 
@@ -717,6 +758,8 @@ class Stats:
     """Pictures in a batch at most; 0 where no model is loaded."""
     batch_size_from: str = ""
     """Where that number is from: `configured`, `tuned` or `recommended`."""
+    point: OperatingPoint | None = None
+    """How the index is searched; None: exactly."""
 
 
 @dataclass(frozen=True, slots=True)

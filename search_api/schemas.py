@@ -358,6 +358,17 @@ class VerifyAnswer(Struct, frozen=True):
     notes: Annotated[list[str], Meta(description="What a person should know besides.")]
 
 
+class OperatingPointAnswer(Struct, frozen=True):
+    """How widely searches of the whole index look, and what that comes to."""
+
+    n_probe: Annotated[int, Meta(description="Lists looked through; 0: all images, exactly.", examples=[32])]
+    factor: Annotated[int, Meta(description="Candidates ranked exactly for each hit.", examples=[16])]
+    recall: Annotated[float, Meta(description="Share of the ten true neighbours found.", examples=[0.985])]
+    p50_ms: float
+    p99_ms: float
+    n_bytes: Annotated[int, Meta(description="Memory beside the rows.")]
+
+
 class StatsAnswer(Struct, frozen=True):
     """The state of the service."""
 
@@ -390,6 +401,7 @@ class StatsAnswer(Struct, frozen=True):
     batch_size_from: Annotated[
         str, Meta(description="Where that is from: `configured`, `tuned`, `recommended`, or empty.", examples=["tuned"])
     ] = ""
+    point: Annotated[OperatingPointAnswer | None, Meta(description="How the index is searched; null: exactly.")] = None
 
 
 class BatchRowAnswer(Struct, frozen=True):

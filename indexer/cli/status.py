@@ -64,6 +64,8 @@ def _facts_stored(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
 
 def _facts_live(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
     yield "index", f"{stats.index_bytes / 1e6:,.1f} MB, generation {stats.generation}"
+    if stats.point:
+        yield "searched", f"{stats.point.n_probe:,} lists of it, {stats.point.recall:.1%} of the nearest found"
     yield "device", stats.device
     if stats.batch_size:
         yield "batch size", f"{stats.batch_size:,} at most, {stats.batch_size_from}"

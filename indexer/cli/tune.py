@@ -9,7 +9,7 @@ import rich_click as click
 from indexer.cli.options import Invocation, global_options, json_option, pass_invocation
 
 if TYPE_CHECKING:
-    from indexer.types import Tuning
+    from indexer.types import IndexTuning, Tuning
 
 _ENDS: Final = {
     "asked": "no larger batch was asked for",
@@ -85,3 +85,67 @@ def _tell_what_follows(tuning: Tuning, configured: int | str) -> None:
         say(f"batches of {tuning.size} are kept for it; `indexer serve` uses them from its next start")
     else:
         say(f'{tuning.size} is kept, but the configuration\'s model.batch_size = {configured} wins until it is "auto"')
+
+
+@tune.command()
+@click.option(
+    "--recall",
+    metavar="SHARE",
+    type=click.FloatRange(0.5, 0.9999),
+    help="Share of the ten nearest images to find. Default: index.recall.",
+)
+@json_option
+@global_options
+@pass_invocation
+def index(invocation: Invocation, recall: float | None, as_json: bool) -> None:
+    """Measure searches and keep the fastest that finds enough.
+
+    Looks for images that are held out and for common words, exactly and through ever more lists, and prints recall,
+    time and memory of each way. From its next start `serve` uses the choice where `index.kind` is "auto". No server may
+    run on this store: it would be measured too.
+    """
+    from dataclasses import asdict
+
+    from indexer.cli.logs import start_logging
+    from indexer.cli.terminal import print_json
+    from indexer.engine import tune_index
+
+    config = invocation.load().config
+    start_logging("info", invocation.verbosity)
+    tuning = tune_index(config, recall or config.index.recall)
+    if as_json:
+        print_json(asdict(tuning))
+    else:
+        _print_points(tuning)
+    _tell_choice(tuning, config.index.kind)
+
+
+def _print_points(tuning: IndexTuning) -> None:
+    from indexer.cli.terminal import print_rows
+
+    print_rows(
+        ("lists", "candidates", "recall@10", "p50", "p99", "memory", ""),
+        [
+            (
+                f"{point.n_probe} of {tuning.n_lists}" if point.n_probe else "all, exactly",
+                f"{point.factor} a hit" if point.n_probe else "",
+                f"{point.recall:.4f}",
+                f"{point.p50_ms:,.2f} ms",
+                f"{point.p99_ms:,.2f} ms",
+                f"{point.n_bytes / 1e6:,.1f} MB" if point.n_probe else "",
+                "chosen" if point == tuning.chosen else "",
+            )
+            for point in tuning.points
+        ],
+    )
+
+
+def _tell_choice(tuning: IndexTuning, configured: str) -> None:
+    from indexer.cli.terminal import say
+
+    how = f"{tuning.chosen.n_probe} of {tuning.n_lists} lists" if tuning.chosen.n_probe else "an exact search"
+    say(f"{tuning.n_rows:,} images: {how} is the fastest way to find {tuning.recall:.1%} of the nearest")
+    if configured == "auto":
+        say("kept; `indexer serve` goes by it from its next start")
+    else:
+        say(f'kept, but the configuration\'s index.kind = "{configured}" wins until it is "auto"')

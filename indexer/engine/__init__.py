@@ -11,7 +11,7 @@ from indexer.engine.opening import (
     running_server,
 )
 from indexer.engine.running import RunningEngine
-from indexer.engine.tuning import recommendations, tune_batch
+from indexer.engine.tuning import recommendations, tune_batch, tune_index
 
 __all__ = [
     "RunningEngine",
@@ -24,6 +24,7 @@ __all__ = [
     "recommendations",
     "running_server",
     "tune_batch",
+    "tune_index",
     "verify_offline",
     "why_offline",
 ]

@@ -73,7 +73,7 @@ def _open_engine(config: Config, watch: bool, model: OpenModel) -> RunningEngine
         opened = model(config, data, stack)
         cache = DiskFeatureCache(data.features, opened.embedder.space)
         stack.callback(cache.close)
-        parts = open_parts(config, data, opened, catalogue, cache, stack)
+        parts = open_parts(config, data, opened, catalogue, cache, stack, lists=True)
         inflow = open_inflow(config, parts, catalogue, cache, watching=watch)
         engine = RunningEngine(parts, inflow, data.publish, (closing := ExitStack()).close)
         closing.push(stack.pop_all())

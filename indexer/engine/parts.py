@@ -16,6 +16,7 @@ from indexer.config import Config
 from indexer.engine.examining import Premises
 from indexer.engine.guard import RootGuard
 from indexer.engine.inflow import Inflow
+from indexer.engine.listing import beside_lists
 from indexer.engine.live import Changes
 from indexer.engine.spaces import SpaceRecord, write_record
 from indexer.errors import ConfigError
@@ -31,6 +32,7 @@ from indexer.rescan import Rescans
 from indexer.restore import refill, unsearchable
 from indexer.store.data_dir import DataDir
 from indexer.store.tuned import read_tuning
+from indexer.store.tuned_index import read_index_tuning
 from indexer.types import BatchLimit, EmbeddingSpace, FileContent, FilePath, Preprocess, Tuning
 from indexer.watch.accept import Exclude
 from indexer.watch.scan import FolderScanner
@@ -138,12 +140,22 @@ def batch_limit(config: Config, checkpoint: Checkpoint, machine: Machine, tuning
 
 
 def open_parts(
-    config: Config, data: DataDir, model: Model, catalogue: CatalogueReading, cache: FeatureReading, stack: ExitStack
+    config: Config,
+    data: DataDir,
+    model: Model,
+    catalogue: CatalogueReading,
+    cache: FeatureReading,
+    stack: ExitStack,
+    *,
+    lists: bool = False,
 ) -> Parts:
-    """Open the index, still empty, beside what is open already."""
-    index = open_index(model.geometry, model.device)
-    stack.callback(index.close)
+    """Open the index, still empty, beside what is open already; with `lists`, those are made when they pay."""
     space = model.embedder.space
+    index = open_index(model.geometry, model.device)
+    if lists:
+        tuned = read_index_tuning(data.tuned_index, space.fingerprint)
+        index = beside_lists(config, tuned, model.embedder, model.geometry, index, model.device)
+    stack.callback(index.close)
     folder = space_folder(data.index, space, model.geometry)
     return Parts(
         catalogue=catalogue,

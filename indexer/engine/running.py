@@ -222,6 +222,7 @@ class RunningEngine:
             verify=self.verify_report(),
             batch_size=parts.batch.size,
             batch_size_from=parts.batch.source,
+            point=parts.index.point,
         )
 
     def tuning(self) -> Tuning:

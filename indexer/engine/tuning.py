@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from indexer.config import Config
-from indexer.engine.parts import IMAGES_ON_THEIR_WAY, checkpoint_of, encoder_of, machine_of
+from indexer.engine.listing import measure_lists, words
+from indexer.engine.opening import OpenModel, open_engine
+from indexer.engine.parts import IMAGES_ON_THEIR_WAY, checkpoint_of, encoder_of, machine_of, open_model
 from indexer.errors import StoreLocked
 from indexer.recommend import CARDS_GIB, Recommendation, card, recommend
 from indexer.store.data_dir import DataDir
 from indexer.store.tuned import keep_tuning
+from indexer.store.tuned_index import keep_index_tuning
 from indexer.tune import tune
-from indexer.types import Tuning
+from indexer.types import IndexTuning, Tuning
 
 
 def tune_batch(config: Config, most: int | None = None) -> Tuning:
@@ -24,13 +27,7 @@ def tune_batch(config: Config, most: int | None = None) -> Tuning:
         StoreError: The result cannot be kept.
     """
     data = DataDir(config.store_dir)
-    holder = data.holder()
-    if holder is not None:
-        raise StoreLocked(
-            f"store.dir: process {holder.pid or '(unknown)'} uses {data.path}, and what is measured beside it would be "
-            "wrong; stop it first (indexer stop)",
-            holder.pid or None,
-        )
+    _require_alone(data)
     with data.lock():
         from indexer.encoder.device import place
         from indexer.encoder.lane import MAX_BATCH_S
@@ -48,6 +45,36 @@ def tune_batch(config: Config, most: int | None = None) -> Tuning:
             encoder.close()
         keep_tuning(data.tuned, tuning)
         return tuning
+
+
+def tune_index(config: Config, recall: float, model: OpenModel = open_model) -> IndexTuning:
+    """Measure searches of the index on held-out rows and common words, and keep the fastest way with this recall.
+
+    Raises:
+        StoreLocked: A service uses this store, and would be measured too.
+        InputError: There are too few images.
+        ConfigError, ModelError, StoreError: As for `open_engine`.
+    """
+    data = DataDir(config.store_dir)
+    _require_alone(data)
+    exactly = config.model_copy(update={"index": config.index.model_copy(update={"kind": "exact"})})
+    with open_engine(exactly, watch=False, model=model) as engine:
+        parts = engine.parts
+        queries = words(parts.embedder, parts.geometry)
+        tuning = measure_lists(parts.index, queries, recall, parts.embedder.space.fingerprint)
+        keep_index_tuning(data.tuned_index, tuning)
+    return tuning
+
+
+def _require_alone(data: DataDir) -> None:
+    """Raise `StoreLocked` where a service runs: what is measured beside it would be wrong."""
+    holder = data.holder()
+    if holder is not None:
+        raise StoreLocked(
+            f"store.dir: process {holder.pid or '(unknown)'} uses {data.path}, and what is measured beside it would be "
+            "wrong; stop it first (indexer stop)",
+            holder.pid or None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from indexer.index.lock import ReadersWriter
 from indexer.index.register import Register
 from indexer.index.search import ExactSearch
 from indexer.index.selection import select
-from indexer.types import Features, Ids, Matrix, Neighbours
+from indexer.types import Features, Ids, Matrix, Neighbours, OperatingPoint
 
 _HOLD_ROWS = 4096  # rows written in one hold of the lock: about a millisecond
 _MOST_THREADS = 16  # more would wait for memory, and for each other
@@ -33,6 +33,8 @@ class CpuIndex:
         first_rows: Size of the first blocks; memory is taken only as rows are written.
         half: Multiply batches in BFloat16; None where the CPU does so in hardware.
     """
+
+    point: OperatingPoint | None = None
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from indexer.index.checks import check_queries, check_rows
 from indexer.index.propose import by_product
 from indexer.index.register import Register
 from indexer.index.selection import Selection, select
-from indexer.types import Features, Ids, Matrix, Neighbours
+from indexer.types import Features, Ids, Matrix, Neighbours, OperatingPoint
 
 Kernel = Literal["torch", "faiss"]
 
@@ -43,6 +43,8 @@ class TorchIndex:
         first_rows: Size of the first blocks.
         panel_bytes: Scores held at once.
     """
+
+    point: OperatingPoint | None = None
 
     def __init__(
         self,

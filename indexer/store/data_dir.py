@@ -39,6 +39,7 @@ class DataDir:
         features: The feature cache's folder.
         index: Snapshots, a folder for each embedding space.
         tuned: What was measured of batches.
+        tuned_index: What was measured of searches.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,6 +48,7 @@ class DataDir:
         self.features = path / "features"
         self.index = path / "index"
         self.tuned = path / "tuned.json"
+        self.tuned_index = path / "tuned-index.json"
         self._lock_file = path / "lock"
         self._descriptor: int | None = None
 

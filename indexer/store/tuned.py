@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import StoreFull
-from indexer.sqlite import sync_folder
+from indexer.store.json_file import write_json
 from indexer.types import BatchRow, Tuning
 
 logger = logging.getLogger(__name__)
@@ -29,16 +27,7 @@ def keep_tuning(path: Path, tuning: Tuning) -> None:
         StoreFull: It cannot be written.
     """
     kept = {**_read(path), _key(tuning.device, tuning.fingerprint): tuning}
-    unfinished = path.with_name(f"{path.name}.tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump([asdict(each) for each in kept.values()], file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        sync_folder(path.parent)
-    except OSError as e:
-        raise StoreFull(f"{path} cannot be written: {e.strerror}; make room, or mend its permissions") from e
+    write_json(path, [asdict(each) for each in kept.values()])
 
 
 def _key(device: str, fingerprint: str) -> tuple[str, str]:

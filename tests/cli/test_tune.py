@@ -11,7 +11,7 @@ from indexer.config import Config, load
 from indexer.engine import open_engine
 from indexer.engine.parts import batch_limit, checkpoint_of, machine_of
 from indexer.errors import NotTuned
-from indexer.types import BatchLimit
+from indexer.types import BatchLimit, IndexTuning, OperatingPoint
 from tests.cli.conftest import Run
 from tests.engine.test_engine import engine_at
 from tests.fakes.engine import TUNING
@@ -99,3 +99,25 @@ def test_another_card_may_be_asked_about(run: Run) -> None:
     values = {each["setting"]: each["value"] for each in answer["here"]["settings"]}
     assert (values["model.precision"], values["model.batch_size"]) == ("fp16", 256)
     assert len(answer["others"]) == 7
+
+
+def test_points_of_operation_are_told_with_the_choice_marked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = OperatingPoint(0, 1, 1.0, 3.0, 4.0, 0)
+    quick = OperatingPoint(8, 16, 0.991, 0.5, 0.9, 2_000_000)
+    asked: list[float] = []
+
+    def measured(_config: Config, recall: float) -> IndexTuning:
+        asked.append(recall)
+        return IndexTuning("0123456789abcdef", recall, 40_000, 256, (exact, quick), quick)
+
+    monkeypatch.setattr("indexer.engine.tune_index", measured)
+    told = run("tune", "index", "--recall", "0.97", *DEMO)
+    assert told.code == 0
+    line = next(line for line in told.out.splitlines() if "chosen" in line)
+    assert all(part in line for part in ("8 of 256", "16 a hit", "0.9910", "0.50 ms", "0.90 ms", "2.0 MB"))
+    assert "40,000 images: 8 of 256 lists" in told.err
+    configured = run("tune", "index", "--json", *DEMO, "--set", "index.kind=exact")
+    assert json.loads(configured.out)["chosen"]["n_probe"] == 8
+    assert 'index.kind = "exact" wins' in configured.err
+    assert asked == [0.97, 0.98]
+    assert run("tune", "index", "--recall", "1.5", *DEMO).code == 2

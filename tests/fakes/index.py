@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.types import Features, Ids, Matrix, Neighbours
+from indexer.types import Features, Ids, Matrix, Neighbours, OperatingPoint
 
 
 class MemoryIndex:
     """Implements `indexer.ports.VectorIndex` with a dict; scores in float64, rounded at the end."""
+
+    point: OperatingPoint | None = None
 
     def __init__(self, dim: int) -> None:
         self._dim = dim

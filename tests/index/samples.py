@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 import numpy as np
 import pytest
 
+from indexer.index.approximate import ApproximateIndex
 from indexer.index.cpu import CpuIndex
 from indexer.index.gpu import TorchIndex
 from indexer.ports import VectorIndex
@@ -27,6 +28,10 @@ def torch_on_cpu(dim: int) -> VectorIndex:
     return TorchIndex(dim, device="cpu", first_rows=1024, panel_bytes=4096)
 
 
+def without_lists_yet(dim: int) -> VectorIndex:
+    return ApproximateIndex(cpu_float32(dim), recall=0.9, least_rows=1_000_000)
+
+
 def torch_on_cuda(dim: int) -> VectorIndex:
     return TorchIndex(dim, device="cuda")
 
@@ -39,6 +44,7 @@ REAL = [
     cpu_bfloat16,
     cpu_float32,
     torch_on_cpu,
+    without_lists_yet,
     pytest.param(torch_on_cuda, marks=pytest.mark.gpu),
     pytest.param(faiss_on_cuda, marks=pytest.mark.gpu),
 ]
