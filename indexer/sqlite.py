@@ -29,6 +29,7 @@ _NO_WRITING = {
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
 _ROWS_AT_ONCE = 100
+_READER_BYTES = 2 << 20  # pages that each lent connection keeps; the system keeps the others
 _LOST_SCHEMA = ("no such table", "no such column", "no such index", "has no column named")
 
 
@@ -61,7 +62,7 @@ def in_our_words(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path}: {error}")
 
 
-def open_writer(path: Path, *, cache_bytes: int = 32 << 20, page_bytes: int = 4096) -> sqlite3.Connection:
+def open_writer(path: Path, *, cache_bytes: int = 8 << 20, page_bytes: int = 4096) -> sqlite3.Connection:
     """The one connection that may change the database; guard it with a lock, it is shared between threads.
 
     Transactions are begun and ended by hand, and are durable when COMMIT returns. A new database gets pages of
@@ -126,9 +127,8 @@ class Readers:
     Lending, not one for each thread: threads come and go, and none leaves a connection behind.
     """
 
-    def __init__(self, path: Path, *, cache_bytes: int = 2 << 20) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._cache_bytes = cache_bytes
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -167,7 +167,7 @@ class Readers:
         address = f"file:{quote(os.fsencode(self._path))}?mode=ro"
         con = sqlite3.connect(address, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
         try:
-            _configure(con, self._cache_bytes)
+            _configure(con, _READER_BYTES)
             con.execute("PRAGMA query_only = ON")
             con.execute("PRAGMA wal_autocheckpoint = 0")
         except BaseException:

@@ -85,8 +85,7 @@ class FeatureReader:
         self._readers.close()
 
     def _connect(self) -> Readers:
-        # Holds the index of 200,000 features, which every look goes through.
-        return Readers(self._path, cache_bytes=32 << 20)
+        return Readers(self._path)
 
     def _check(self, readers: Readers) -> None:
         with readers.snapshot() as con:

@@ -34,7 +34,7 @@ _SETTINGS = {
     "size_limit": 2**62,
     "cull_limit": 0,
     "sqlite_auto_vacuum": 0,
-    "sqlite_cache_size": -16_384,  # KiB
+    "sqlite_cache_size": -8_192,  # KiB
     "sqlite_journal_mode": "wal",
     "sqlite_mmap_size": 0,
     "sqlite_synchronous": 2,  # FULL
