@@ -612,6 +612,7 @@ class OperatingPoint:
         n_probe: Lists looked through; 0 for an exact search of everything.
         factor: Candidates ranked exactly for each neighbour asked for.
         recall: Share of the ten true nearest neighbours that were found.
+        sure_recall: That less two standard errors: the queries were a sample.
         p50_ms, p99_ms: Time of one query.
         n_bytes: Memory beside the rows.
     """
@@ -619,6 +620,7 @@ class OperatingPoint:
     n_probe: int
     factor: int
     recall: float
+    sure_recall: float
     p50_ms: float
     p99_ms: float
     n_bytes: int
@@ -634,7 +636,7 @@ class IndexTuning:
         n_rows: Rows there were.
         n_lists: Lists that were made of them.
         points: Exact search first, then ever wider looks. Recall is that of the worst group of queries.
-        chosen: The fastest with that recall.
+        chosen: The fastest that surely has that recall.
     """
 
     fingerprint: str

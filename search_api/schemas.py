@@ -364,6 +364,7 @@ class OperatingPointAnswer(Struct, frozen=True):
     n_probe: Annotated[int, Meta(description="Lists looked through; 0: all images, exactly.", examples=[32])]
     factor: Annotated[int, Meta(description="Candidates ranked exactly for each hit.", examples=[16])]
     recall: Annotated[float, Meta(description="Share of the ten true neighbours found.", examples=[0.985])]
+    sure_recall: Annotated[float, Meta(description="That less two standard errors.", examples=[0.981])]
     p50_ms: float
     p99_ms: float
     n_bytes: Annotated[int, Meta(description="Memory beside the rows.")]

@@ -10,7 +10,7 @@ from indexer.config import Config
 from indexer.errors import InputError, NoTextTower
 from indexer.geometry import Geometry
 from indexer.ports import Embedder, VectorIndex
-from indexer.types import IndexTuning, Matrix, OperatingPoint
+from indexer.types import IndexTuning, Matrix
 
 FEW_ROWS = 10_000
 """Fewer are searched exactly though lists are asked for: that takes a millisecond."""
@@ -84,8 +84,7 @@ def measure_lists(rows: VectorIndex, queries: Matrix | None, recall: float, fing
     lists, held_out = begun(rows, ids, _N_HELD_OUT)
     enter(rows, lists, ids)
     groups = exams(rows, held_out, queries)
-    _, p50_ms, p99_ms = operating.timed(lambda query: rows.search(query, operating.K + 1), groups[0])
-    exact = OperatingPoint(0, 1, 1.0, p50_ms, p99_ms, 0)
+    exact = operating.timed(lambda query: rows.search(query, operating.K + 1), groups[0])
     points = (exact, *operating.points(rows, lists, groups))
     chosen = operating.choose(points, recall) or exact
     return IndexTuning(fingerprint, recall, len(ids), lists.n_lists, points, chosen)

@@ -23,7 +23,7 @@ _ENTERED_AT_ONCE = 512  # rows that a query may have to wait for
 _FRESH = 2048  # rows searched exactly beside the lists before they are entered
 _STALE = 0.25  # share of entries that stand for nothing, or for a row as it was, before all is made anew
 _GROWTH = 3  # times as many rows as the centres were made for
-_N_EXAM = 128
+_N_EXAM = 256
 _CALM_S = 1.0
 _AFTER_FAILURE_S = 60.0
 
@@ -213,7 +213,7 @@ class ApproximateIndex:
         """Make lists of all rows, find out how to use them, and put them in the place of the old ones."""
         ids = self._rows.ids()
         lists, held_out = begun(self._rows, ids, _N_EXAM)
-        unknown = OperatingPoint(0, 1, 0.0, 0.0, 0.0, 0)
+        unknown = OperatingPoint(0, 1, 0.0, 0.0, 0.0, 0.0, 0)
         with self._changed:
             self._next = made = _Built(lists, unknown, len(ids))
         enter(self._rows, lists, self._rows.ids(), lambda: self._closing)  # what changes from here on is noted

@@ -102,8 +102,8 @@ def test_another_card_may_be_asked_about(run: Run) -> None:
 
 
 def test_points_of_operation_are_told_with_the_choice_marked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = OperatingPoint(0, 1, 1.0, 3.0, 4.0, 0)
-    quick = OperatingPoint(8, 16, 0.991, 0.5, 0.9, 2_000_000)
+    exact = OperatingPoint(0, 1, 1.0, 1.0, 3.0, 4.0, 0)
+    quick = OperatingPoint(8, 16, 0.991, 0.98, 0.5, 0.9, 2_000_000)
     asked: list[float] = []
 
     def measured(_config: Config, recall: float) -> IndexTuning:

@@ -22,8 +22,8 @@ from indexer.store.tuned_index import keep_index_tuning, read_index_tuning
 from indexer.types import IdQuery, IndexTuning, OperatingPoint, TextQuery, content_hash
 
 N = 2_000
-EXACT = OperatingPoint(0, 1, 1.0, 3.0, 4.0, 0)
-QUICK = OperatingPoint(8, 16, 0.99, 0.5, 0.9, 1_000)
+EXACT = OperatingPoint(0, 1, 1.0, 1.0, 3.0, 4.0, 0)
+QUICK = OperatingPoint(8, 16, 0.99, 0.98, 0.5, 0.9, 1_000)
 FINGERPRINT = "0123456789abcdef"
 
 
@@ -94,8 +94,8 @@ def test_what_was_measured_is_kept_and_decides_from_the_next_start(
     assert (exact.n_probe, exact.recall) == (0, 1.0)
     assert others
     assert all(0 < point.recall <= 1 and point.p50_ms <= point.p99_ms for point in others)
-    assert tuning.chosen.recall >= 0.9
-    assert tuning.chosen.p50_ms == min(point.p50_ms for point in tuning.points if point.recall >= 0.9)
+    assert tuning.chosen.sure_recall >= 0.9
+    assert tuning.chosen.p50_ms == min(point.p50_ms for point in tuning.points if point.sure_recall >= 0.9)
     kept = DataDir(config.store_dir).tuned_index
     assert read_index_tuning(kept, tuning.fingerprint) == tuning
     with open_engine(config, model=open_stub) as engine:
