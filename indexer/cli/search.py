@@ -88,7 +88,7 @@ def search(
         else:
             _print_hits(answer, source, thumbnails)
     if not answer.hits:
-        say("nothing is indexed yet" if answer.index.count == 0 else "nothing found")
+        say(_why_none(answer))
     elif open_it:
         _open(exact_path(answer.hits[0].path))
 
@@ -178,6 +178,12 @@ def _print_hits(answer: SearchAnswer, source: Source, thumbnails: bool) -> None:
     for hit, row in zip(answer.hits, rows, strict=True):
         print_bytes([drawn(source.thumbnail(hit.id, _THUMBNAIL_PX), protocol)], end=b"")
         print_rows(titles, [row])
+
+
+def _why_none(answer: SearchAnswer) -> str:
+    if answer.index.count == 0:
+        return "nothing is indexed yet"
+    return "no picture fits --where" if answer.matching == 0 else "nothing found"
 
 
 def _open(path: bytes) -> None:
