@@ -164,7 +164,11 @@ def _after(value: str) -> dict[str, Any]:
 
 
 def _before(value: str) -> dict[str, Any]:
-    return {"modified_to": (_moment(value) - timedelta(microseconds=1)).isoformat()}
+    moment = _moment(value)
+    try:
+        return {"modified_to": (moment - timedelta(microseconds=1)).isoformat()}
+    except OverflowError:
+        raise ValueError(f"nothing is before {value}") from None
 
 
 def _moment(value: str) -> datetime:

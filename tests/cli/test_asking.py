@@ -6,7 +6,9 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from indexer.types import (
     MixedQuery,
     Options,
     Range,
+    SearchResult,
     Term,
     TextQuery,
     Where,
@@ -110,6 +113,23 @@ def test_all_that_is_asked_reaches_the_engine(run: Run, asked: FakeEngine, tmp_p
     where = Where(("holiday/**",), modified_ns=Range(86_400_000_000_000, None), width_px=Range(10, None))
     expected = Options(where, score_threshold=0.1, cut=True, diversity=0.5, fold_near=True)
     assert ("options", expected) in asked.calls
+
+
+def test_a_folded_hit_tells_how_many_are_alike(run: Run, asked: FakeEngine) -> None:
+    plain = asked.search
+
+    def folding(*arguments: Any) -> SearchResult:
+        result = plain(*arguments)
+        return replace(result, hits=tuple(replace(hit, n_alike=2) for hit in result.hits))
+
+    asked.search = folding  # type: ignore[method-assign]
+    assert run("search", "--id", id_of(1), "-n", "1").out == "1.0000\t640x480\t2\t/pictures/1.jpg\n"
+
+
+def test_a_filter_that_nothing_fits_is_said_to_be_the_cause(run: Run, asked: FakeEngine) -> None:
+    plain = asked.search
+    asked.search = lambda *arguments: replace(plain(*arguments), hits=(), matching=0)  # type: ignore[method-assign]
+    assert run("search", "red", "--where", "width:..1").err == "no picture fits --where\n"
 
 
 def test_the_best_hit_is_opened_with_the_desktops_viewer(

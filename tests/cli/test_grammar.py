@@ -105,6 +105,7 @@ def test_a_filter_is_read_as_the_wires_members(text: str, where: dict[str, Any])
         ("mp:nan", 3, "no number"),
         ("size:3zB", 5, "no size"),
         ("after:tomorrow", 6, "2025-01-31"),
+        ("before:0001-01-01", 7, "nothing is before"),
         ("width:1 width:2", 8, "twice"),
         ('path:"a', 5, "no end"),
         ('path:"a"b', 8, "after what is quoted"),
