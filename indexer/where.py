@@ -1,8 +1,8 @@
 """Which images may be answered: a `Where`, made ready to be held against files and pictures.
 
-Patterns of paths are those of `indexer.pattern`, `**` as a whole part only. One that begins with "/" is held against the
-whole path, one with "/" inside it against the path relative to each watched folder, one without against every name below
-one (`./name` binds it to the top). What lies in a folder that matches, matches.
+Patterns of paths are those of `indexer.pattern`, `**` as a whole part only. One that begins with "/" is held against
+the whole path, one with "/" inside it against the path relative to each watched folder, one without against every name
+below one (`./name` binds it to the top). What lies in a folder that matches, matches.
 """
 
 from __future__ import annotations
