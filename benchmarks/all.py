@@ -19,6 +19,7 @@ BENCHMARKS = {
     "encoder": False,
     "index": False,
     "text_search": False,
+    "relevance": False,
     "features": False,
     "watch": False,
     "api": False,

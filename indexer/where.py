@@ -1,8 +1,8 @@
 """Which images may be answered: a `Where`, made ready to be held against files and pictures.
 
-Patterns of paths are those of `indexer.pattern`. One that begins with "/" is held against the whole path, one with "/"
-inside it against the path relative to each watched folder, one without against every name below one (`./name` binds
-it to the top). What lies in a folder that matches, matches.
+Patterns of paths are those of `indexer.pattern`, `**` as a whole part only. One that begins with "/" is held against
+the whole path, one with "/" inside it against the path relative to each watched folder, one without against every name
+below one (`./name` binds it to the top). What lies in a folder that matches, matches.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from indexer.errors import InputError
-from indexer.pattern import PatternError, literal_head, translate
+from indexer.pattern import PatternError, literal_head, translate_untrusted
 from indexer.types import ANY, FilePath, ImageInfo, Range, Where
 
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
@@ -116,16 +116,16 @@ def _compile(member: str, patterns: Sequence[str], folders: Sequence[bytes]) -> 
         parts = [_expression(pattern, below) for pattern in patterns]
     except PatternError as e:
         raise InputError(f"where.{member}: {e}") from e
-    return re.compile(b"(?:" + b"|".join(parts) + rb")(?:/|\Z)", re.DOTALL)
+    return re.compile(b"|".join(parts), re.DOTALL)
 
 
 def _expression(pattern: str, below: bytes) -> bytes:
     plain = _plain(pattern)
     if plain.startswith("/"):
-        return translate(plain)
+        return b"/" + translate_untrusted(plain[1:])
     if _is_name(pattern):
-        return below + rb"(?:[^/]+/)*" + translate(plain)
-    return below + translate(plain)
+        return below + rb"(?>(?:[^/]+/)*?" + translate_untrusted(plain) + b")"
+    return below + translate_untrusted(plain)
 
 
 def _roots(pattern: str, folders: Sequence[bytes]) -> list[bytes]:

@@ -76,8 +76,9 @@ Collapse = Annotated[
     Meta(description="`near`: near-duplicates are folded into the best of them, and counted as `n_alike`."),
 ]
 Cut = Annotated[Literal["auto"], Meta(description="End where hits stop being better than chance, see `cut_score`.")]
+Pattern = Annotated[str, Meta(min_length=1, max_length=1000)]
 Patterns = Annotated[
-    str | list[str],
+    Pattern | Annotated[list[Pattern], Meta(max_length=16)],
     Meta(
         description="Folders or globs, of which one must match; `**` crosses folders. From `/` on: of the whole path; "
         "with `/` inside: of the path in a watched folder; without: of any name in one. What lies in a folder that "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -29,7 +30,8 @@ stamps = st.builds(lambda time: Stamp(1, 1, 1, time, 1), times)
 found = st.lists(st.tuples(paths, stamps, st.integers(0, 5)), max_size=14)
 
 patterns = st.sampled_from(
-    ["a", "a/", "*.jpg", "a/**", "**/b", "a/*", "/w/a", "/w/*/b/**", "/elsewhere", "./a", "?.png", "a*", "/w", "[ab]*"]
+    ["a", "a/", "*.jpg", "a/**", "**/b", "a/*", "/w/a", "/w/*/b/**", "/elsewhere", "./a", "?.png", "a*", "/w", "[ab]*",
+     "*a*", "**/a/**/*b*", "*.*g", "**/a/*", "/**/b/*.jpg", "**", "a/**/b/**"]
 )  # fmt: skip
 bounds = st.none() | st.integers(0, 6)
 ranges = st.builds(Range, bounds, bounds).filter(lambda r: r.least is None or r.most is None or r.least <= r.most)
@@ -135,6 +137,8 @@ def test_a_filter_takes_exactly_what_it_says(
         (Where(path=("a[",)), r"where.path: 'a\[' has a"),
         (Where(not_path=("/",)), "where.not_path: '/' names nothing"),
         (Where(path=("a/../b",)), "part"),
+        (Where(path=("a**b",)), "stands alone"),
+        (Where(path=("[\u0100-\u0400]" * 100,)), "too large"),
         (Where(path=("a\0",)), "character"),
         (Where(path=("a\ud800",)), "character"),
         (Where(format=("tga",)), "where.format: 'tga' is none of jpeg"),
@@ -150,3 +154,12 @@ def test_a_filter_that_cannot_be_used_says_how_to_mend_it(where: Where, said: st
 def test_without_watched_folders_a_pattern_is_held_against_the_whole_path() -> None:
     assert Filter(Where(path=("a/*.jpg",))).takes_path(b"/a/b.jpg")
     assert Filter(Where(path=("*.jpg",))).takes_path(b"/x/y/b.jpg")
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 60 + "b", "**/*a*a*b/" * 20 + "c", "**/" * 300 + "b", "?*" * 200 + "b"])
+def test_no_pattern_takes_long(pattern: str) -> None:
+    wanted = Filter(Where(path=(pattern,)), [FilePath(b"/w")])
+    started = time.monotonic()
+    for path in (b"/w/" + b"a" * 255, b"/w/" + b"aaaaaaaaab/" * 300 + b"a" * 255):
+        assert not wanted.takes_path(path)
+    assert time.monotonic() - started < 2

@@ -67,6 +67,16 @@ class DemoModel:
         return torch.cat(parts).numpy()
 
     @torch.inference_mode()
+    def embed_features(self, images: Sequence[Image.Image]) -> tuple[Vectors, Vectors]:
+        """Returns unit vectors of what comes before the projection (n, d), and the projection (d, j)."""
+        visual = self._model.visual
+        projection, visual.proj = visual.proj, None
+        try:
+            return self.embed_images(images), projection.detach().numpy()
+        finally:
+            visual.proj = projection
+
+    @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """Returns unit vectors.  # (n, d)"""
         vectors: Vectors = self._model.encode_text(self._tokenize(list(texts)), normalize=True).numpy()

@@ -52,6 +52,7 @@ class Source(Protocol):
     @property
     def live(self) -> bool: ...
     def search(self, question: SearchRequest) -> SearchAnswer: ...
+    def thumbnail(self, id: str, side_px: int) -> bytes: ...
     def embed_image(self, data: bytes) -> EmbedImageAnswer: ...
     def embed_texts(self, texts: Sequence[str]) -> EmbedTextAnswer: ...
     def stats(self) -> StatsAnswer: ...
@@ -90,6 +91,9 @@ class StoreSource:
         found = self._engine.search(query, question.limit, question.offset, options)
         return search_answer(found, self._engine.space, question.limit, question.offset)
 
+    def thumbnail(self, id: str, side_px: int) -> bytes:
+        return self._engine.thumbnail(id, side_px)
+
     def embed_image(self, data: bytes) -> EmbedImageAnswer:
         (image,) = self._engine.embed_images([data])
         return embed_image_answer(image, self._engine.space)
@@ -122,6 +126,9 @@ class ServerSource:
 
     def search(self, question: SearchRequest) -> SearchAnswer:
         return self._client.search(question)
+
+    def thumbnail(self, id: str, side_px: int) -> bytes:
+        return self._client.thumbnail(id, side_px)
 
     def embed_image(self, data: bytes) -> EmbedImageAnswer:
         return self._client.embed_image(data)

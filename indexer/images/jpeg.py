@@ -57,6 +57,12 @@ def pixels(data: bytes, width_px: int, height_px: int, shrink: int, scratch: Scr
     return decoded if decoded.shape == (height, width, 3) else None
 
 
+def whole(data: bytes) -> NDArray[np.uint8]:
+    """All pixels of a small JPEG, (height, width, 3), RGB; raises `ValueError` if it is none."""
+    decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
+    return decoded
+
+
 def encode(rgb: NDArray[np.uint8]) -> bytes:
     """A JPEG of pixels (h, w, 3), without metadata."""
     encoded: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(rgb), quality=_QUALITY, colorsubsampling="420")

@@ -30,10 +30,11 @@ from indexer.types import (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a question comes to; images that it names by id, `named`, are no answer to it."""
+    """What a question comes to; images that it names by id, `named`, are no answer to it; `worded`: words are in it."""
 
     aim: Aim
     named: frozenset[int]
+    worded: bool
 
 
 class Aiming:
@@ -61,7 +62,7 @@ class Aiming:
         texts = [term.query.text for term in terms if isinstance(term.query, TextQuery)]
         by_text = dict(zip(texts, self._embedding.asked_texts(texts), strict=True)) if texts else {}
         pictures = self._pictures([term.query.data for term in terms if isinstance(term.query, ImageQuery)])
-        parts = []
+        parts, worded = [], bool(texts)
         for each, weight in terms:
             match each:
                 case TextQuery(text):
@@ -74,7 +75,8 @@ class Aiming:
                     named.add(vector_id)
                 case VectorQuery(vector):
                     parts.append(self._along(vector)._replace(weight=weight))
-        return Asked(self._geometry.aim(parts), frozenset(named))
+                    worded |= parts[-1].joint
+        return Asked(self._geometry.aim(parts), frozenset(named), worded)
 
     def image(self, id: str) -> ImageRecord:
         """The live image with this id; raises `NotFound`."""

@@ -14,8 +14,9 @@ from indexer.where import Filter
 
 # An answer takes this many neighbours more than asked for, to make up for contents removed while it was made.
 MARGIN = 16
-# Rows that are wanted are gathered one by one; from this share on, it is faster to search all and drop the others.
-MOST_GATHERED = 0.25
+# Rows that are wanted are gathered one by one; from this share on it is faster to search all and drop the others. Once:
+# where the best rows are not wanted, that would go on and on.
+MOST_GATHERED = 0.125
 
 
 class Ranked(NamedTuple):
@@ -63,30 +64,35 @@ class Ranking:
 
     def best(self, n: int, after: Cursor | None = None, least: float = -np.inf) -> list[Ranked]:
         """The `n` best after a place, with scores of `least` and more; fewer only where there are no more."""
-        share, picked = self._picked()
-        depth = int((n + MARGIN + (after.n_before if after else 0)) / share) + len(self._left_out)
+        depth = n + MARGIN + len(self._left_out) + (after.n_before if after else 0)
+        if (share := self._share()) > MOST_GATHERED:
+            alive, enough = self._read(int(depth / share), None, n, after, least)
+            if enough:
+                return alive[:n]
         while True:
-            found = search_aim(self._index, self._geometry, self._aim, depth, picked)
-            ids, scores = found.ids[0], found.scores[0]
-            ended = len(ids) < depth or ids[-1] < 0 or scores[-1] < least
-            keep = (ids >= 0) & (scores >= least) & ~np.isin(ids, self._left_out)
-            if picked is None and self._among is not None:
-                keep &= np.isin(ids, self._among, assume_unique=False)
-            if after is not None:
-                last = np.float32(after.score)
-                keep &= (scores < last) | ((scores == last) & (ids > after.id))
-            alive = self._alive(ids[keep], scores[keep].tolist())
-            if len(alive) >= n or ended:
+            alive, enough = self._read(depth, self._among, n, after, least)
+            if enough:
                 return alive[:n]
             depth *= 2
 
-    def _picked(self) -> tuple[float, Ids | None]:
-        """What share of the searched rows is wanted, about, and the rows to search; None: all."""
-        n = len(self._index)
-        if self._among is None or not n:
-            return 1.0, None
-        share = len(self._among) / n
-        return (min(share, 1.0), None) if share > MOST_GATHERED else (1.0, self._among)
+    def _read(
+        self, depth: int, among: Ids | None, n: int, after: Cursor | None, least: float
+    ) -> tuple[list[Ranked], bool]:
+        """What of the `depth` best rows is answered, and whether that is `n`, or all there is."""
+        found = search_aim(self._index, self._geometry, self._aim, depth, among)
+        ids, scores = found.ids[0], found.scores[0]
+        keep = (ids >= 0) & (scores >= least) & ~np.isin(ids, self._left_out)
+        if among is None and self._among is not None:
+            keep &= np.isin(ids, self._among)
+        if after is not None:
+            last = np.float32(after.score)
+            keep &= (scores < last) | ((scores == last) & (ids > after.id))
+        alive = self._alive(ids[keep], scores[keep].tolist())
+        return alive, len(alive) >= n or bool(ids[-1] < 0 or scores[-1] < least)
+
+    def _share(self) -> float:
+        """What share of the rows is wanted, about; 0 where all are, which takes no choosing."""
+        return 0.0 if self._among is None else len(self._among) / max(len(self._index), 1)
 
     def _alive(self, ids: Ids, scores: list[float]) -> list[Ranked]:
         records = self._catalogue.images(ids.tolist())

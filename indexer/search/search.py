@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from indexer.search.arranging import POOL, diversified, folded
 from indexer.search.cursor import Cursor
 from indexer.search.embedding import Embedding
 from indexer.search.ranking import Ranked, Ranking
+from indexer.search.relevance import Background, Chance
 from indexer.types import (
     EVERYWHERE,
     PLAIN,
@@ -35,6 +36,13 @@ MAX_DEPTH = 10_000
 
 Placed: TypeAlias = tuple[Ranked, int]
 """An image of the answer, and how many are folded into it."""
+
+
+class Ended(NamedTuple):
+    """Where hits stop being better than chance, and the place of the last one; None where no more are to be had."""
+
+    cut: float | None
+    place: Cursor | None
 
 
 class Search:
@@ -65,6 +73,7 @@ class Search:
         self._embedder = embedder
         self._embedding = Embedding(embedder, decoder, geometry)
         self._aiming = Aiming(self._embedding, index, catalogue, geometry)
+        self._background = Background(index, geometry)
         self.embed_images = self._embedding.images
         self.embed_texts = self._embedding.texts
         self.image = self._aiming.image
@@ -89,10 +98,10 @@ class Search:
         embedded = time.perf_counter()
         count = len(self._index)
         ranking = self._ranking(asked, wanted, options)
-        page, n_before, more = self._page(ranking, limit, offset, after, options)
-        last = page[-1][0] if page and more and not options.diversity else None
-        hits = self._hits(page, wanted, options)
+        chance = self._background.chance(asked.aim, asked.worded)
+        page, ended = self._page(ranking, limit, offset, after, chance, options)
         matching = ranking.n_matching
+        hits = self._hits(page, wanted, chance, options)
         finished = time.perf_counter()
         return SearchResult(
             hits=hits,
@@ -101,7 +110,8 @@ class Search:
             total_ms=(finished - started) * 1e3,
             count=count,
             generation=self._generation(),
-            cursor=cursors.encode(Cursor(last.score, last.id, n_before), question) if last else None,
+            cursor=cursors.encode(ended.place, question) if ended.place else None,
+            cut_score=ended.cut,
             matching=matching,
         )
 
@@ -118,20 +128,29 @@ class Search:
         return Ranking(self._index, self._catalogue, self._geometry, asked.aim, wanted, left_out)
 
     def _page(
-        self, ranking: Ranking, limit: int, offset: int, after: Cursor | None, options: Options
-    ) -> tuple[list[Placed], int, bool]:
-        """What is answered, how many are answered with it so far, and whether there are more."""
+        self,
+        ranking: Ranking,
+        limit: int,
+        offset: int,
+        after: Cursor | None,
+        chance: Chance | None,
+        options: Options,
+    ) -> tuple[list[Placed], Ended]:
+        """What is answered, and how it ended."""
         least = -math.inf if options.score_threshold is None else options.score_threshold
-        if options.diversity or options.fold_near:
-            pool = ranking.best(POOL, least=least)
-            placed = self._arranged(pool, limit + offset, options)
-        else:
-            placed = [(ranked, 0) for ranked in ranking.best(limit + offset + 1, after, least)]
+        pooled = bool(options.diversity or options.fold_near)
+        ranked = ranking.best(POOL if pooled else limit + offset + 1, None if pooled else after, least)
+        cut = after.cut if after else chance.cut(ranked[0].score) if chance and ranked else None
+        if options.cut and cut is not None:
+            ranked = [each for each in ranked if each.score >= cut]
+        placed = self._arranged(ranked, limit + offset, options) if pooled else [(each, 0) for each in ranked]
         if after is not None:
             placed = [each for each in placed if after.precedes(each[0].score, each[0].id)]
         page = placed[offset : offset + limit]
-        n_before = (after.n_before if after else offset) + len(page)
-        return page, n_before, len(placed) > offset + limit
+        if not page or len(placed) == offset + len(page) or options.diversity:
+            return page, Ended(cut, None)
+        last, n_before = page[-1][0], (after.n_before if after else offset) + len(page)
+        return page, Ended(cut, Cursor(last.score, last.id, n_before, cut))
 
     def _arranged(self, pool: list[Ranked], n: int, options: Options) -> list[Placed]:
         rows = self._rows([ranked.id for ranked in pool])
@@ -151,9 +170,13 @@ class Search:
         unit: Matrix = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
         return unit
 
-    def _hits(self, page: Sequence[Placed], wanted: Filter | None, options: Options) -> tuple[Hit, ...]:
+    def _hits(
+        self, page: Sequence[Placed], wanted: Filter | None, chance: Chance | None, options: Options
+    ) -> tuple[Hit, ...]:
         vectors = self._rows([ranked.id for ranked, _ in page]) if options.with_vectors and page else None
-        return tuple(_hit(*placed, wanted, None if vectors is None else vectors[i]) for i, placed in enumerate(page))
+        return tuple(
+            _hit(*placed, wanted, chance, None if vectors is None else vectors[i]) for i, placed in enumerate(page)
+        )
 
 
 def _check(limit: int, offset: int, options: Options) -> None:
@@ -171,7 +194,7 @@ def _check(limit: int, offset: int, options: Options) -> None:
         raise InputError("score_threshold must be finite")
 
 
-def _hit(ranked: Ranked, n_alike: int, wanted: Filter | None, vector: Matrix | None) -> Hit:
+def _hit(ranked: Ranked, n_alike: int, wanted: Filter | None, chance: Chance | None, vector: Matrix | None) -> Hit:
     """A hit; of an image at several paths, those that fit the filter come first, and tell its time."""
     record = ranked.record
     paths, modified_s = record.paths, record.modified_s
@@ -180,6 +203,5 @@ def _hit(ranked: Ranked, n_alike: int, wanted: Filter | None, vector: Matrix | N
         order = sorted(range(len(paths)), key=lambda i: not fits[i])
         modified_s = max(record.mtimes_ns[i] for i in order if fits[i]) / 1e9
         paths = tuple(paths[i] for i in order)
-    return Hit(
-        record.hash.hex(), ranked.score, paths[0], paths, record.info, modified_s, n_alike=n_alike, vector=vector
-    )
+    relevance = None if chance is None else chance.relevance(ranked.score)
+    return Hit(record.hash.hex(), ranked.score, paths[0], paths, record.info, modified_s, relevance, n_alike, vector)

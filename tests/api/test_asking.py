@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import pytest
@@ -141,6 +142,22 @@ def test_a_wrong_value_is_named(http: Http, body: dict[str, Any], field: str, sa
     (fault,) = response.json()["errors"]
     assert fault["field"] == field
     assert said in fault["message"]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        b'{"path":"\\ud800"}', b'{"path":"\\u0000"}', b'{"path":["["]}', b'{"path":[]}', b'{"format":["\\u0000"]}',
+        b'{"modified_from":"0001-01-01T00:00+23:59"}', b'{"modified_to":"9999-12-31"}',
+        b'{"path":"' + b"[a-z]" * 200 + b'"}', b'{"path":"' + b"*" * 500 + b'"}', b'{"path":"' + b"**/" * 300 + b'a"}',
+    ],
+)  # fmt: skip
+def test_a_hostile_filter_is_answered_or_refused_at_once(http: Http, where: bytes) -> None:
+    body = b'{"text":"a","where":' + where + b"}"
+    started = time.monotonic()
+    response = http.post("/api/search", content=body, headers={"content-type": "application/json"})
+    assert response.status_code in (200, 400, 422)
+    assert time.monotonic() - started < 5
 
 
 def test_pictures_in_a_mixture_may_be_large_and_nothing_else() -> None:

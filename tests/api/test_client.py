@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -21,7 +22,7 @@ from indexer.errors import (
     Overloaded,
     Unreachable,
 )
-from indexer.types import Readiness, Reason
+from indexer.types import MixedQuery, Options, Range, Readiness, Reason, Term, TextQuery, Where
 from search_api import schemas
 from search_api.client import Client
 from search_api.server import Server
@@ -60,6 +61,24 @@ def test_every_way_of_asking_finds_its_picture(client: Client) -> None:
     assert {len(answer.hits) for answer in answers} == {3}
     words = client.search_text("a red car", limit=2, offset=3)
     assert (words.limit, words.offset, len(words.hits)) == (2, 3, 2)
+
+
+def test_any_question_and_its_options_reach_the_engine(client: Client, engine: FakeEngine) -> None:
+    where = schemas.WhereRequest(path="holiday/**", width_min=10)
+    question = schemas.SearchRequest(
+        query=[schemas.TermRequest(text="beach"), schemas.TermRequest(text="people", weight=-1)],
+        where=where,
+        diversity=0.5,
+        limit=2,
+    )
+    assert len(client.search(question).hits) == 2
+    assert ("search", MixedQuery((Term(TextQuery("beach")), Term(TextQuery("people"), -1)))) in engine.calls
+    expected = Options(Where(("holiday/**",), width_px=Range(10, None)), diversity=0.5)
+    assert ("options", expected) in engine.calls
+    for ask in (partial(client.similar, id_of(1)), partial(client.search_image, picture(1))):
+        engine.reset()
+        ask(score_threshold=0.25, collapse="near", cut="auto")
+        assert ("options", Options(score_threshold=0.25, fold_near=True, cut=True)) in engine.calls
 
 
 def test_vectors_come_back_as_they_are(client: Client, engine: FakeEngine) -> None:

@@ -314,3 +314,9 @@ def test_times_of_paths_are_told_in_the_order_of_the_paths(catalogue: Catalogue)
     record = catalogue.images([vector_id])[vector_id]
     assert record.paths == (A, B)
     assert record.mtimes_ns == (stamp_of(9).mtime_ns, stamp_of(1).mtime_ns)
+
+
+def test_what_is_left_out_is_left_out_of_a_folder_that_is_wanted_whole(catalogue: Catalogue) -> None:
+    ids = catalogue.commit([found(A, 1), found(FilePath(b"/pictures/b.png"), 2)]).ids
+    wanted = Filter(Where(path=("/pictures",), not_path=("*.jpg",)))
+    assert catalogue.matching(wanted).tolist() == [ids[hash_of(2)]]

@@ -6,7 +6,9 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,19 @@ from indexer.cli.service import Front
 from indexer.config import Config
 from indexer.errors import NoTextTower, Overloaded
 from indexer.store.data_dir import Holder
-from indexer.types import DeviceMemory, GpuMemory, IdQuery, ImageQuery, TextQuery
+from indexer.types import (
+    DeviceMemory,
+    GpuMemory,
+    IdQuery,
+    ImageQuery,
+    MixedQuery,
+    Options,
+    Range,
+    SearchResult,
+    Term,
+    TextQuery,
+    Where,
+)
 from search_api.server import bind
 from search_api.settings import ApiSettings
 from tests.cli.conftest import Run
@@ -80,6 +94,53 @@ def test_an_id_finds_its_picture_first(run: Run, asked: FakeEngine) -> None:
     assert outcome.out.splitlines()[0] == "/pictures/1.jpg"
 
 
+def test_all_that_is_asked_reaches_the_engine(run: Run, asked: FakeEngine, tmp_path: Path) -> None:
+    (tmp_path / "pool.jpg").write_bytes(picture(3))
+    outcome = run(
+        "search", "2*golden retriever - fruit", "--image", "pool.jpg", "--id", id_of(1), "--like", id_of(2),
+        "--unlike", id_of(4), "--where", "path:holiday/** after:1970-01-02", "--where", "width:10..",
+        "--min-score", "0.1",
+        "--cut", "--diversity", "0.5", "--near",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    terms = (
+        Term(TextQuery("golden retriever"), 2),
+        Term(TextQuery("fruit"), -1),
+        Term(ImageQuery(picture(3))),
+        Term(IdQuery(id_of(1))),
+    )
+    assert ("search", MixedQuery(terms, (id_of(2),), (id_of(4),))) in asked.calls
+    where = Where(("holiday/**",), modified_ns=Range(86_400_000_000_000, None), width_px=Range(10, None))
+    expected = Options(where, score_threshold=0.1, cut=True, diversity=0.5, fold_near=True)
+    assert ("options", expected) in asked.calls
+
+
+def test_a_folded_hit_tells_how_many_are_alike(run: Run, asked: FakeEngine) -> None:
+    plain = asked.search
+
+    def folding(*arguments: Any) -> SearchResult:
+        result = plain(*arguments)
+        return replace(result, hits=tuple(replace(hit, n_alike=2) for hit in result.hits))
+
+    asked.search = folding  # type: ignore[method-assign]
+    assert run("search", "--id", id_of(1), "-n", "1").out == "1.0000\t640x480\t2\t/pictures/1.jpg\n"
+
+
+def test_a_filter_that_nothing_fits_is_said_to_be_the_cause(run: Run, asked: FakeEngine) -> None:
+    plain = asked.search
+    asked.search = lambda *arguments: replace(plain(*arguments), hits=(), matching=0)  # type: ignore[method-assign]
+    assert run("search", "red", "--where", "width:..1").err == "no picture fits --where\n"
+
+
+def test_the_best_hit_is_opened_with_the_desktops_viewer(
+    run: Run, asked: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[list[bytes]] = []
+    monkeypatch.setattr("subprocess.Popen", lambda command, **_how: opened.append(command))
+    assert run("search", "--id", id_of(1), "--open").code == 0
+    assert opened == [[b"xdg-open", b"/pictures/1.jpg"]]
+
+
 def test_piped_hits_are_lines_of_score_pixels_and_path(run: Run, asked: FakeEngine) -> None:
     lines = run("search", "--id", id_of(1), "--limit", "2").out.splitlines()
     assert len(lines) == 2
@@ -102,10 +163,15 @@ def test_json_is_the_wires_answer(run: Run, asked: FakeEngine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "exactly one"),
-        (["red", "--id", id_of(0)], 2, "exactly one"),
-        (["--text", "red", "--image", "x.jpg"], 2, "exactly one"),
-        (["--text", "  "], 2, "no words"),
+        ([], 2, "say what to find"),
+        (["red", "--text", "blue"], 2, "give the words once"),
+        (["--text", "  "], 2, "words are missing here (at character 3)"),
+        (["red - "], 2, "words are missing here (at character 7)"),
+        (["red", "--where", "colour:red"], 2, "there is no filter 'colour'"),
+        (["red", "--where", "path:a/../b"], 1, "where.path"),
+        (["red", "--where", "format:tga"], 1, "none of jpeg"),
+        (["red", "--diversity", "2"], 2, "--diversity"),
+        (["red", "--open", "-n", "1"], 1, "no xdg-open"),
         (["red", "-0"], 2, "--paths-only"),
         (["red", "--paths-only", "--json"], 2, "--json"),
         (["red", "--limit", "0"], 2, "--limit"),
@@ -118,14 +184,22 @@ def test_json_is_the_wires_answer(run: Run, asked: FakeEngine) -> None:
     ],
 )
 def test_what_cannot_be_searched_is_one_clear_message(
-    run: Run, asked: FakeEngine, tmp_path: Path, arguments: list[str], code: int, said: str
+    run: Run,
+    asked: FakeEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    said: str,
 ) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "notes.txt").write_bytes(BROKEN)
     (tmp_path / "large.jpg").write_bytes(picture(1))
+    monkeypatch.setenv("PATH", str(tmp_path))
     outcome = run("search", *arguments)
-    assert (outcome.code, outcome.out) == (code, "")
-    assert said in " ".join(outcome.err.split())
+    assert outcome.code == code
+    assert outcome.out == "" or "--open" in arguments
+    assert said in " ".join(outcome.err.replace("│", "").split())
     assert "Traceback" not in outcome.err
 
 
