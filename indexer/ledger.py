@@ -85,8 +85,12 @@ def device_ledger(device: DeviceMemory, holdings: Holdings, context_bytes: int, 
     )
 
 
-def process_ledger(reading: ProcessReading, holdings: Holdings) -> ProcessLedger:
-    """The main memory of this process and its children by what it is used for."""
+def process_ledger(reading: ProcessReading, holdings: Holdings, runtime_bytes: int) -> ProcessLedger:
+    """The main memory of this process and its children by what it is used for.
+
+    `runtime_bytes` is what has been left over for a while: Python's own objects, and the libraries' data. What is newer
+    is unexplained.
+    """
     here = holdings.place == "cpu"
     left = reading.own_bytes
     parts = {}
@@ -98,10 +102,12 @@ def process_ledger(reading: ProcessReading, holdings: Holdings) -> ProcessLedger
     ):
         parts[name] = min(n_bytes, left)  # what was handed out and never written to takes no memory
         left -= parts[name]
+    parts["runtime"] = runtime = min(runtime_bytes, left)
     parts["libraries"] = reading.file_bytes
     parts["shared"] = reading.shared_bytes
     parts["decode_children"] = sum(child.bytes for child in reading.children)
-    return ProcessLedger(sum(parts.values()) + left, (*_parts(parts), MemoryPart("unexplained", left)))
+    unexplained = left - runtime
+    return ProcessLedger(sum(parts.values()) + unexplained, (*_parts(parts), MemoryPart("unexplained", unexplained)))
 
 
 def forecast(devices: Sequence[DeviceMemory], reading: ProcessReading, holdings: Holdings, row_dim: int) -> Forecast:

@@ -723,6 +723,25 @@ class ModelSize:
 
 
 @dataclass(frozen=True, slots=True)
+class Leak:
+    """Memory that grows with the work done, and does not come back.
+
+    Attributes:
+        component: Which memory, such as `process` or `gpu0 tensors`.
+        bytes_per_s: Its growth.
+        bytes_per_request: The same by work: a request, or a picture encoded.
+        since: When it began, as far as was seen, seconds since the epoch.
+        sentence: The same for people.
+    """
+
+    component: str
+    bytes_per_s: float
+    bytes_per_request: float
+    since: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The state of a running engine, for `/api/stats` and `indexer status`."""
 
@@ -758,6 +777,8 @@ class Stats:
     """The last verification, also over restarts."""
     batch_size: int = 0
     """Pictures in a batch at most; 0 where no model is loaded."""
+    leaks: tuple[Leak, ...] = ()
+    """Memory that grows without end."""
     batch_size_from: str = ""
     """Where that number is from: `configured`, `tuned` or `recommended`."""
     point: OperatingPoint | None = None
@@ -896,8 +917,8 @@ class ProcessLedger:
     Attributes:
         rss_bytes: All of it.
         parts: They add up to that. `weights` and `index` where they are not on a device; `heap`, all else that the C
-            library's allocator has handed out; `reserve`, which it keeps; `libraries`; `shared` memory;
-            `decode_children`; and `unexplained`, such as Python's objects.
+            library's allocator has handed out; `reserve`, which it keeps; `runtime`, Python's objects and the
+            libraries' data; `libraries`, their code; `shared` memory; `decode_children`; and `unexplained`.
     """
 
     rss_bytes: int
@@ -910,25 +931,6 @@ class Forecast:
 
     exact_images: int
     compressed_images: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """Memory that grows with the work done, and does not come back.
-
-    Attributes:
-        component: Which memory, such as `process` or `gpu0 tensors`.
-        bytes_per_s: Its growth.
-        bytes_per_request: The same by work: a request, or a picture encoded.
-        since: When it began, as far as was seen, seconds since the epoch.
-        sentence: The same for people.
-    """
-
-    component: str
-    bytes_per_s: float
-    bytes_per_request: float
-    since: float
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,7 @@ def stats_answer(stats: Stats) -> StatsAnswer:
     members = {name: getattr(stats, name) for name in StatsAnswer.__struct_fields__}
     members["started_at"] = rfc3339(stats.started_at)
     members["verify"] = None if stats.verify is None else verify_answer(stats.verify)
+    members["leaks"] = leaks_answer(stats.leaks)
     return msgspec.convert(members, StatsAnswer, from_attributes=True)
 
 

@@ -371,6 +371,16 @@ class OperatingPointAnswer(Struct, frozen=True):
     n_bytes: Annotated[int, Meta(description="Memory beside the rows.")]
 
 
+class LeakAnswer(Struct, frozen=True):
+    """Memory that grows with the work done and does not come back."""
+
+    component: Annotated[str, Meta(examples=["process"])]
+    bytes_per_s: float
+    bytes_per_request: Annotated[float, Meta(description="By work: a request, or a picture encoded.")]
+    since: Time
+    sentence: Annotated[str, Meta(description="The same for people.")]
+
+
 class StatsAnswer(Struct, frozen=True):
     """The state of the service."""
 
@@ -404,6 +414,7 @@ class StatsAnswer(Struct, frozen=True):
         str, Meta(description="Where that is from: `configured`, `tuned`, `recommended`, or empty.", examples=["tuned"])
     ] = ""
     point: Annotated[OperatingPointAnswer | None, Meta(description="How the index is searched; null: exactly.")] = None
+    leaks: Annotated[list[LeakAnswer], Meta(description="Memory that grows without end.")] = []
 
 
 class BatchRowAnswer(Struct, frozen=True):
@@ -567,7 +578,7 @@ class ProcessLedgerAnswer(Struct, frozen=True):
         list[MemoryPartAnswer],
         Meta(
             description="They add up to it: `weights` and `index` where no GPU holds them, `heap`, `reserve` (what "
-            "the C library's allocator keeps), `libraries`, `shared`, `decode_children`, `unexplained`."
+            "the C library's allocator keeps), `runtime`, `libraries`, `shared`, `decode_children`, `unexplained`."
         ),
     ]
 
@@ -577,16 +588,6 @@ class ForecastAnswer(Struct, frozen=True):
 
     exact_images: int
     compressed_images: int
-
-
-class LeakAnswer(Struct, frozen=True):
-    """Memory that grows with the work done and does not come back."""
-
-    component: Annotated[str, Meta(examples=["process"])]
-    bytes_per_s: float
-    bytes_per_request: Annotated[float, Meta(description="By work: a request, or a picture encoded.")]
-    since: Time
-    sentence: Annotated[str, Meta(description="The same for people.")]
 
 
 class GpuMemoryAnswer(Struct, frozen=True):

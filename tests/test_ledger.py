@@ -77,22 +77,26 @@ def reading(**changes: object) -> ProcessReading:
 
 
 def test_every_byte_of_the_process_has_its_name() -> None:
-    ledger = process_ledger(reading(), Holdings("cpu", 400, 100))
+    ledger = process_ledger(reading(), Holdings("cpu", 400, 100), 150)
     assert parts_of(ledger) == {
-        "weights": 400, "index": 100, "heap": 200, "reserve": 100, "libraries": 300, "shared": 50,
-        "decode_children": 100, "unexplained": 200,
+        "weights": 400, "index": 100, "heap": 200, "reserve": 100, "runtime": 150, "libraries": 300, "shared": 50,
+        "decode_children": 100, "unexplained": 50,
     }  # fmt: skip
     assert ledger.rss_bytes == 1450
 
 
 def test_what_a_gpu_holds_is_not_in_main_memory() -> None:
-    parts = parts_of(process_ledger(reading(), Holdings("cuda:0", 400, 100)))
+    parts = parts_of(process_ledger(reading(), Holdings("cuda:0", 400, 100), 0))
     assert (parts["weights"], parts["index"], parts["heap"]) == (0, 0, 700)
 
 
-@given(sizes, sizes, sizes, sizes, sizes)
-def test_the_parts_of_the_process_add_up(own: int, heap: int, free: int, weights: int, index: int) -> None:
-    ledger = process_ledger(reading(own_bytes=own, heap_bytes=heap, free_bytes=free), Holdings("cpu", weights, index))
+@given(sizes, sizes, sizes, sizes, sizes, sizes)
+def test_the_parts_of_the_process_add_up(
+    own: int, heap: int, free: int, weights: int, index: int, runtime: int
+) -> None:
+    ledger = process_ledger(
+        reading(own_bytes=own, heap_bytes=heap, free_bytes=free), Holdings("cpu", weights, index), runtime
+    )
     assert all(part.bytes >= 0 for part in ledger.parts)
     assert sum(part.bytes for part in ledger.parts) == ledger.rss_bytes == own + 300 + 50 + 100
 

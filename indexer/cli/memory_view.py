@@ -21,6 +21,7 @@ _COLOURS: Final = {
     "heap": "magenta",
     "reserve": "cyan",
     "context": "yellow",
+    "runtime": "bright_cyan",
     "libraries": "yellow",
     "shared": "bright_green",
     "decode_children": "bright_blue",

@@ -7,7 +7,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -15,16 +16,23 @@ from indexer.engine.parts import Parts
 from indexer.gpu.nvml import NvmlGauge
 from indexer.gpu.process import LinuxProcess
 from indexer.history import History
+from indexer.leaks import Leaks
 from indexer.ledger import Holdings, beside_torch_bytes, device_ledger, forecast, process_ledger
 from indexer.ports import DeviceGauge, ProcessGauge
-from indexer.types import DeviceMemory, GpuMemory, MemoryHistory, Released
+from indexer.types import DeviceMemory, GpuMemory, Leak, MemoryHistory, ProcessLedger, ProcessReading, Released
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 
+REQUESTS_A_SAMPLE: Final = 2
+"""Answers between two looks at this process's size: a leak is to be found within two hundred."""
+
+_WAITING_BYTES: Final = 400
+"""What a path takes while it waits, about."""
+
 SETTLED_LOOKS: Final = 60
-"""What this process has held outside torch's allocator over so many looks is the context."""
+"""What is left over, and was so at each of so many looks, belongs to CUDA, the libraries and the interpreter."""
 
 
 class Memory:
@@ -32,6 +40,7 @@ class Memory:
 
     Args:
         parts: Whose memory it is.
+        n_waiting: Paths that wait to be dealt with.
         devices, process: What tells of it.
         now: Seconds since the epoch.
     """
@@ -39,29 +48,52 @@ class Memory:
     def __init__(
         self,
         parts: Parts,
+        n_waiting: Callable[[], int] = lambda: 0,
         devices: DeviceGauge | None = None,
         process: ProcessGauge | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._parts = parts
+        self._n_waiting = n_waiting
         self._devices = devices or NvmlGauge()
         self._process = process or LinuxProcess()
         self._now = now
-        self._beside_torch: dict[int, deque[int]] = {}
+        self._left_over: dict[str, deque[int]] = {}
         self._history = History()
+        self._leaks = Leaks()
+        self._n_requests = 0
+        self._wake = threading.Condition()
         self._looking = threading.Lock()
         self._latest: GpuMemory | None = None
-        self._closed = threading.Event()
+        self._closed = False
+        self._is_suspicious = False
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self) -> None:
-        self._closed.set()
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
         if self._thread.ident is not None:
             self._thread.join()
         self._devices.close()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Counts a request; at the end of some, what can be looked at cheaply is."""
+        try:
+            yield
+        finally:
+            self._n_requests += 1
+            if self._n_requests % REQUESTS_A_SAMPLE == 0:
+                self._sample(self._cheap_sizes())
+
+    @property
+    def leaks(self) -> tuple[Leak, ...]:
+        """What grows without end."""
+        return self._leaks.now()
 
     def latest(self) -> GpuMemory:
         """As it was at the last look; where nobody looks each second, as it is now."""
@@ -80,7 +112,8 @@ class Memory:
                 ledgers.append(("process", memory.process.parts))
             values = {(device, part.name): part.bytes for device, parts in ledgers for part in parts}
             self._history.add(self._now(), values)
-            return memory
+        self._sample(self._sizes(memory))
+        return memory
 
     def release(self) -> Released:
         """As `indexer.ports.Engine.release_memory`."""
@@ -93,6 +126,52 @@ class Memory:
         self.look()
         return Released(sum(freed.values()), freed)
 
+    def _sample(self, sizes: Mapping[str, int]) -> None:
+        """Hold sizes against the work done so far."""
+        work = self._n_requests + self._parts.embedder.n_encoded
+        if self._leaks.observe(work, self._now(), sizes) and not self._is_suspicious:
+            with self._wake:
+                self._is_suspicious = True
+                self._wake.notify()
+
+    def _cheap_sizes(self) -> dict[str, int]:
+        """This process's memory without what grows with the number of images: it is right that that grows."""
+        images = self._holdings().index_bytes if self._parts.device == "cpu" else 0
+        waiting = self._n_waiting() * _WAITING_BYTES
+        return {"process": self._process.resident_bytes() - images - waiting}
+
+    def _sizes(self, memory: GpuMemory) -> dict[str, int]:
+        """Every memory that is watched."""
+        sizes = self._cheap_sizes()
+        if memory.process is not None:
+            parts = {part.name: part.bytes for part in memory.process.parts}
+            sizes |= {name: parts[name] for name in ("decode_children", "shared")}
+        holdings = self._holdings()
+        for device in memory.devices:
+            mine = holdings.weights_bytes + holdings.index_bytes if device.torch_name == holdings.place else 0
+            sizes[f"gpu{device.index} tensors"] = device.torch_allocated_bytes - mine
+            beside = beside_torch_bytes(device, os.getpid())
+            if beside is not None:
+                sizes[f"gpu{device.index} driver"] = beside
+        return sizes
+
+    def _try_suspects(self) -> None:
+        """Memory that an allocator merely keeps comes back when it is asked for it; a leak does not."""
+        self._is_suspicious = False
+        suspects = self._leaks.suspects()
+        if not suspects:
+            return
+        before = self._sizes(self._devices_now())
+        self._devices.release()
+        self._process.release()
+        after = self._sizes(self._devices_now())
+        came_back = {name: before.get(name, 0) - after.get(name, 0) for name in suspects}
+        for leak in self._leaks.judge(came_back):
+            logger.warning("perhaps a leak: %s", leak.sentence)
+
+    def _devices_now(self) -> GpuMemory:
+        return self._explained(self._devices.read())
+
     def _held(self) -> dict[str, int]:
         """What this process holds of each device as far as torch tells, and of the main memory."""
         devices = {f"gpu{device.index}": device.torch_reserved_bytes for device in self._devices.read().devices}
@@ -104,7 +183,8 @@ class Memory:
         return replace(
             memory,
             ledger=tuple(device_ledger(each, holdings, self._context(each), os.getpid()) for each in memory.devices),
-            process=process_ledger(reading, holdings),
+            process=self._process_ledger(reading, holdings),
+            leaks=self._leaks.now(),
             forecast=forecast(memory.devices, reading, holdings, self._parts.geometry.row_dim),
         )
 
@@ -113,18 +193,32 @@ class Memory:
         return Holdings(parts.device, parts.embedder.weights_bytes, parts.index.n_bytes)
 
     def _context(self, device: DeviceMemory) -> int:
-        held = self._beside_torch.setdefault(device.index, deque(maxlen=SETTLED_LOOKS))
-        n_bytes = beside_torch_bytes(device, os.getpid())
-        if n_bytes is not None:
-            held.append(n_bytes)
-        return min(held, default=0)
+        return self._settled(f"gpu{device.index}", beside_torch_bytes(device, os.getpid()) or 0)
+
+    def _process_ledger(self, reading: ProcessReading, holdings: Holdings) -> ProcessLedger:
+        bare = process_ledger(reading, holdings, runtime_bytes=0)
+        return process_ledger(reading, holdings, self._settled("process", bare.parts[-1].bytes))
+
+    def _settled(self, memory: str, left_over: int) -> int:
+        """What nothing else explains, and has been there for a while."""
+        looks = self._left_over.setdefault(memory, deque(maxlen=SETTLED_LOOKS))
+        looks.append(left_over)
+        return min(looks)
 
     def _run(self) -> None:
-        while not self._closed.wait(LOOK_S):
+        while self._wait():
             try:
+                if self._is_suspicious:
+                    self._try_suspects()
                 self.look()
             except Exception:  # a worker's loop: the next look may go better
                 logger.exception("the memory cannot be looked at")
+
+    def _wait(self) -> bool:
+        """Until the next look, or something is suspicious; False at the end."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed or self._is_suspicious, LOOK_S)
+            return not self._closed
 
 
 def offline_memory() -> GpuMemory:

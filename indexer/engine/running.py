@@ -112,7 +112,7 @@ class RunningEngine:
             alone=self._alone,
         )
         self._verifying = verifying_of(parts, inflow, self._alone) if inflow else None
-        self._memory = Memory(parts)
+        self._memory = Memory(parts, n_waiting=lambda: len(inflow.settle) if inflow else 0)
         self._told: IndexNews | None = None
         self._live = Live(
             {
@@ -158,13 +158,16 @@ class RunningEngine:
         return self.parts.geometry.dims
 
     def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult:
-        return self._search.search(query, limit, offset, options)
+        with self._memory.request():
+            return self._search.search(query, limit, offset, options)
 
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
-        return self._search.embed_images(images)
+        with self._memory.request():
+            return self._search.embed_images(images)
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        return self._search.embed_texts(texts)
+        with self._memory.request():
+            return self._search.embed_texts(texts)
 
     def image(self, id: str) -> ImageRecord:
         return self._search.image(id)
@@ -184,7 +187,11 @@ class RunningEngine:
 
     def readiness(self) -> Readiness:
         lost = self.parts.embedder.trouble
-        checks = {"encoder": f"fail: {lost}" if lost else "ok"}
+        leaks = self._memory.leaks
+        checks = {
+            "encoder": f"fail: {lost}" if lost else "ok",
+            "memory": f"warn: {leaks[0].sentence}" if leaks else "ok",
+        }
         if self._inflow:
             trouble = self._inflow.trouble
             checks["store"] = f"warn: ingest is paused: {trouble}" if trouble else "ok"
@@ -220,6 +227,7 @@ class RunningEngine:
             notices=(*inflow.notices(), *notices_of(self.verify_report())) if inflow else (),
             spaces=spaces_kept(parts.index_dir.parent, parts.index_dir.name),
             verify=self.verify_report(),
+            leaks=self._memory.leaks,
             batch_size=parts.batch.size,
             batch_size_from=parts.batch.source,
             point=parts.index.point,

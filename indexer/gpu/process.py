@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Final
 
 from indexer.proc import kib, own_share_bytes, process_name, resident_bytes, room_bytes
 from indexer.types import ProcessMemory, ProcessReading
+
+CHILDREN_S: Final = 30.0
+"""How often children are measured: the kernel walks all their pages for it, some 20 ms for each."""
 
 _STATUS: Final = Path("/proc/self/status")
 
@@ -31,6 +35,8 @@ class LinuxProcess:
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None)
+        self._children: dict[int, ProcessMemory] = {}
+        self._children_read_at = -CHILDREN_S
         with suppress(AttributeError):  # another C library, or an old one
             self._library.mallinfo2.restype = _Mallinfo
 
@@ -42,9 +48,19 @@ class LinuxProcess:
             shared_bytes=kib("RssShmem", _STATUS),
             heap_bytes=told.uordblks + told.hblkhd,
             free_bytes=told.fordblks,
-            children=tuple(ProcessMemory(pid, process_name(pid), own_share_bytes(pid)) for pid in children),
+            children=self._read_children(children),
             room_bytes=room_bytes(),
         )
+
+    def _read_children(self, pids: Sequence[int]) -> tuple[ProcessMemory, ...]:
+        now = time.monotonic()
+        if now >= self._children_read_at + CHILDREN_S:
+            self._children = {}
+            self._children_read_at = now
+        for pid in pids:
+            if pid not in self._children:
+                self._children[pid] = ProcessMemory(pid, process_name(pid), own_share_bytes(pid))
+        return tuple(self._children[pid] for pid in pids)
 
     def resident_bytes(self) -> int:
         return resident_bytes()

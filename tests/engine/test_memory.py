@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from indexer.engine.memory import SETTLED_LOOKS, Memory
 from indexer.types import DeviceMemory, GpuMemory, ProcessMemory, ProcessReading
 from tests.engine.test_engine import engine_at, eventually
@@ -66,7 +68,7 @@ def test_a_running_engine_tells_its_own_memory_and_keeps_its_course(tmp_path: Pa
 def test_what_is_held_for_a_while_is_the_context_and_what_is_new_is_unexplained(tmp_path: Path) -> None:
     device = Device()
     with engine_at(tmp_path) as engine:
-        memory = Memory(engine.parts, device, Process())
+        memory = Memory(engine.parts, devices=device, process=Process())
 
         def parts() -> dict[str, int]:
             return {part.name: part.bytes for part in memory.look().ledger[0].parts}
@@ -83,7 +85,7 @@ def test_what_is_held_for_a_while_is_the_context_and_what_is_new_is_unexplained(
 
 def test_what_comes_back_is_told_by_where_it_was(tmp_path: Path) -> None:
     with engine_at(tmp_path) as engine:
-        memory = Memory(engine.parts, Device(), Process(), now=lambda: 5.0)
+        memory = Memory(engine.parts, devices=Device(), process=Process(), now=lambda: 5.0)
         released = memory.release()
         assert released.devices == {"gpu0": GIB, "process": 600}
         assert released.freed_bytes == GIB + 600
@@ -91,3 +93,55 @@ def test_what_comes_back_is_told_by_where_it_was(tmp_path: Path) -> None:
         assert history.times == (5.0,)
         assert {series.device for series in history.series} == {"gpu0", "process"}
         memory.close()
+
+
+def test_a_leak_is_told_everywhere_and_leaves_the_service_ready(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process()
+    with engine_at(tmp_path) as engine:
+        memory = Memory(engine.parts, process=process)
+        engine._memory, own = memory, engine._memory
+        memory.start()
+        process.release = lambda: None  # type: ignore[method-assign]
+        n_asked = 0
+        while not engine.stats().leaks:
+            process.n_bytes += 1_000_000
+            engine.embed_texts(["a leak"])
+            n_asked += 1
+            assert eventually(lambda: not memory._is_suspicious)
+            assert n_asked <= 200
+        (leak,) = engine.stats().leaks
+        assert leak.component == "process"
+        readiness = engine.readiness()
+        assert readiness.ready
+        assert readiness.checks["memory"] == f"warn: {leak.sentence}"
+        assert memory.look().leaks == (leak,)
+        assert f"perhaps a leak: {leak.sentence}" in caplog.text
+        memory.close()
+        engine._memory = own
+
+
+def test_memory_that_is_merely_kept_alarms_nobody(tmp_path: Path) -> None:
+    process = Process()
+    with engine_at(tmp_path) as engine:
+        memory = Memory(engine.parts, process=process)
+        engine._memory, own = memory, engine._memory
+        memory.start()
+        n_released = 0
+
+        def release() -> None:
+            nonlocal n_released
+            n_released += 1
+            process.n_bytes = 1000
+
+        process.release = release  # type: ignore[method-assign]
+        for _ in range(600):
+            process.n_bytes += 1_000_000
+            engine.embed_texts(["a cache"])
+            assert eventually(lambda: not memory._is_suspicious)
+        assert n_released >= 2
+        assert engine.stats().leaks == ()
+        assert engine.readiness().checks["memory"] == "ok"
+        memory.close()
+        engine._memory = own

@@ -1,0 +1,185 @@
+"""Leaks are found in time, and what only looks like one is not. Sizes in bytes, one for each request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from indexer.leaks import Component, Growth, Leaks
+
+MB = 1_000_000
+N = 10_000
+RECORDED = Path(__file__).with_name("data") / "clean_rss_kib.txt"
+Trace = NDArray[np.float64]
+
+
+def noise(rng: np.random.Generator, n: int = N) -> Trace:
+    """What requests of mixed sizes take for a moment, over a level."""
+    return 800 * MB + rng.exponential(8 * MB, n) + rng.normal(0, 0.3 * MB, n)
+
+
+def warm_up(n: int, size_mb: float, requests: float) -> Trace:
+    return size_mb * MB * (1 - np.exp(-np.arange(n) / requests))
+
+
+def steps(rng: np.random.Generator, n: int, n_steps: int) -> Trace:
+    x = np.zeros(n)
+    for at in rng.integers(0, n, n_steps):
+        x[at:] += rng.exponential(20 * MB)
+    return x
+
+
+def sawtooth(n: int, period: int, size_mb: float) -> Trace:
+    return size_mb * MB * (np.arange(n) % period / period)
+
+
+CLEAN = {
+    "noise": noise,
+    "warm-up": lambda rng: noise(rng) + warm_up(N, 300, 300),
+    "slow warm-up": lambda rng: noise(rng) + warm_up(N, 300, 2000),
+    "steps": lambda rng: noise(rng) + steps(rng, N, 8),
+    "sawtooth": lambda rng: noise(rng) + sawtooth(N, 500, 100),
+    "long sawtooth": lambda rng: noise(rng) + sawtooth(N, 4000, 100),
+    "fragmentation": lambda rng: noise(rng) + 30 * MB * np.log1p(np.arange(N) / 50),
+    "random walk": lambda rng: noise(rng) + np.cumsum(rng.normal(0, 0.5 * MB, N)),
+    "a large batch": lambda rng: noise(rng) + 2000 * MB * (np.arange(N) // 3000 == 1),
+}
+
+
+def suspected(trace: Trace, every: int = 2) -> tuple[int, Growth] | None:
+    """After which request growth is suspected, and what; looked at after every second one."""
+    component = Component("x")
+    for work in range(0, len(trace), every):
+        component.observe(work, work / 100, int(trace[work]))
+        if component.suspect is not None:
+            return work, component.suspect
+    return None
+
+
+@pytest.mark.parametrize("kind", CLEAN)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_only_looks_like_a_leak_is_none(kind: str, seed: int) -> None:
+    assert suspected(CLEAN[kind](np.random.default_rng(seed))) is None
+
+
+def test_ten_thousand_recorded_requests_are_clean() -> None:
+    """Resident memory of a real engine, after every eighth request; recorded by `python -m benchmarks.leaks`."""
+    trace = np.array(RECORDED.read_text().split(), dtype=np.float64) * 1024
+    assert len(trace) >= 1250
+    component = Component("x")
+    for i, n_bytes in enumerate(trace):
+        component.observe(8 * i, i / 10, int(n_bytes))
+        assert component.suspect is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("start", [0, 507])
+def test_a_megabyte_a_request_is_found_within_two_hundred(seed: int, start: int) -> None:
+    rng = np.random.default_rng(seed)
+    grown = np.maximum(0, np.arange(start + 220) - start) * 1.0 * MB
+    found = suspected(noise(rng, start + 220) + steps(rng, start + 220, 1) + grown)
+    assert found is not None
+    at, growth = found
+    assert start < at <= start + 200
+    assert growth.bytes_per_work == pytest.approx(MB, rel=0.5)
+    assert growth.bytes_per_s == pytest.approx(100 * MB, rel=0.5)
+    assert growth.since == pytest.approx(start / 100, abs=1.3)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_ten_kilobytes_a_request_are_found_within_twenty_thousand(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    start, n = 2000, 22_000
+    trace = noise(rng, n) + warm_up(n, 100, 300) + steps(rng, n, 4) + np.maximum(0, np.arange(n) - start) * 10_000.0
+    found = suspected(trace)
+    assert found is not None
+    at, growth = found
+    assert start < at <= start + 20_000
+    assert growth.bytes_per_work == pytest.approx(10_000, rel=0.6)
+
+
+def test_a_leak_of_one_piece_now_and_then_is_found_too() -> None:
+    rng = np.random.default_rng(0)
+    found = suspected(noise(rng) + 64 * MB * (np.arange(N) // 64))
+    assert found is not None
+    assert found[1].bytes_per_work == pytest.approx(MB, rel=0.3)
+
+
+# ---------------------------------------------------------------- suspects and alarms
+
+
+def fed(leaks: Leaks, trace: Trace, first: int = 0) -> int:
+    """Observe until there is a suspect; how much work was done then."""
+    for work in range(first, first + len(trace), 2):
+        if leaks.observe(work, work / 100, {"process": int(trace[work - first]), "gpu0 tensors": 10**9}):
+            return work
+    return first + len(trace)
+
+
+def leaking(n: int = 400) -> Trace:
+    return 800.0 * MB + np.arange(n) * 1.0 * MB
+
+
+def test_what_comes_back_when_asked_for_was_only_kept() -> None:
+    leaks = Leaks()
+    fed(leaks, leaking())
+    (suspect,) = leaks.suspects().items()
+    assert suspect[0] == "process"
+    assert leaks.judge({"process": suspect[1]}) == []
+    assert leaks.now() == ()
+    assert leaks.suspects() == {}
+
+
+def test_what_does_not_come_back_is_told_by_component_rate_and_beginning() -> None:
+    leaks = Leaks()
+    at = fed(leaks, leaking())
+    assert leaks.now() == ()  # nobody is alarmed before the trial
+    (leak,) = leaks.judge({"process": 0})
+    assert leaks.now() == (leak,)
+    assert (leak.component, leak.bytes_per_request) == ("process", pytest.approx(MB))
+    assert leak.bytes_per_s == pytest.approx(100 * MB, rel=0.1)
+    assert leak.since < 0.5 < at / 100
+    assert re.fullmatch(
+        r"the memory of process grows by 1\.0 MB a request, \d+\.\d MB a second now, and does not come back",
+        leak.sentence,
+    )
+
+
+def test_an_alarm_is_told_once_while_it_lasts_and_goes_when_the_growth_ends() -> None:
+    leaks = Leaks()
+    trace = leaking(800)
+    at = fed(leaks, trace)
+    (first,) = leaks.judge({"process": 0})
+    assert fed(leaks, trace[at + 2 :], at + 2) == 800  # no second trial
+    (leak,) = leaks.now()
+    assert leak.since == first.since
+    ended = 802
+    while leaks.now():
+        assert ended < 1000
+        leaks.observe(ended, ended / 100, {"process": int(trace[-1])})
+        ended += 2
+    assert fed(leaks, np.full(2000, trace[-1]), ended) == ended + 2000
+
+
+def test_a_quiet_service_is_no_evidence() -> None:
+    leaks = Leaks()
+    for second in range(10_000):
+        assert not leaks.observe(500, second, {"process": 800 * MB + second * MB})
+
+
+def test_each_memory_is_watched_by_itself() -> None:
+    leaks = Leaks()
+    trace = leaking()
+
+    def sizes() -> Iterator[dict[str, int]]:
+        for size in trace:
+            yield {"process": 800 * MB, "gpu0 tensors": int(size)}
+
+    for work, each in enumerate(sizes()):
+        leaks.observe(work, work / 100, each)
+    assert list(leaks.suspects()) == ["gpu0 tensors"]
