@@ -57,6 +57,7 @@ class Model(_Section):
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     batch_size: AutoOrInt = "auto"
+    idle_release_s: float = Field(default=0.0, ge=0, le=604_800)
 
 
 class Store(_Section):

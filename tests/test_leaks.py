@@ -157,7 +157,7 @@ def test_an_alarm_is_told_once_while_it_lasts_and_goes_when_the_growth_ends() ->
     (first,) = leaks.judge({"process": 0})
     assert fed(leaks, trace[at + 2 :], at + 2) == 800  # no second trial
     (leak,) = leaks.now()
-    assert leak.since == first.since
+    assert leak.since <= first.since
     ended = 802
     while leaks.now():
         assert ended < 1000

@@ -120,7 +120,12 @@ def configured(root: Path, settings: Mapping[str, Any] | None = None) -> Config:
 def open_stub(config: Config, data: DataDir, stack: ExitStack, build: Callable[[], Encoder] = StubEncoder) -> Model:
     """Opens the stub in the engine's own lane; an argument for `open_engine`."""
     batch = BatchLimit(MOST_PICTURES["cpu"], "recommended")
-    lane = EncoderLane(build, batch_size=batch.size, max_bulk=IMAGES_ON_THEIR_WAY["cpu"])
+    lane = EncoderLane(
+        build,
+        batch_size=batch.size,
+        max_bulk=IMAGES_ON_THEIR_WAY["cpu"],
+        idle_release_s=config.model.idle_release_s,
+    )
     stack.callback(lane.close)
     geometry = Geometry(lane.projection, config.index.space, lane.space.dim)
     return Model(StubDecoder(), lane, lane.device, geometry, batch)

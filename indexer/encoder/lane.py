@@ -56,6 +56,8 @@ class _Turn:
     texts: list[_Job[Sequence[str]]]
     pictures: list[_Job[Pixels]]
     is_bulk: bool
+    is_idle: bool = False
+    """Nothing is there, and was not for so long that the encoder is to be closed."""
 
 
 class EncoderLane:
@@ -75,6 +77,7 @@ class EncoderLane:
         max_batch_s: float = MAX_BATCH_S,
         max_bulk: int | None = None,
         max_urgent: int = MAX_URGENT,
+        idle_release_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open the encoder and return when it is ready; what `build` raises is raised here.
@@ -85,10 +88,13 @@ class EncoderLane:
             max_batch_s: Seconds that a batch should take at most; one picture is always allowed.
             max_bulk: Bulk pictures that may wait before submitting blocks; None: two batches.
             max_urgent: Pictures and texts of queries that may wait before more are refused.
+            idle_release_s: Without work for so long the encoder is closed, and opened when there is some; 0: never.
             clock: Seconds, monotonic.
         """
         self._build = build
         self._clock = clock
+        self._idle_release_s = idle_release_s
+        self._idle_since = clock()
         self._batch = BatchSize(batch_size, max_batch_s)
         self._meter = Meter(clock)
         self._max_bulk = max_bulk or 2 * batch_size
@@ -260,7 +266,11 @@ class EncoderLane:
         opened.set_result(owner)
         try:
             while (turn := self._next_turn(owner)) is not None:
-                self._serve(owner, turn)
+                if turn.is_idle:
+                    owner.release()
+                else:
+                    self._serve(owner, turn)
+                self._idle_since = self._clock()
         finally:
             owner.close()
             self._abandon()
@@ -274,10 +284,19 @@ class EncoderLane:
                 rests_s = owner.rests_s
                 if not rests_s and (self._again or self._bulk):
                     return self._bulk_turn(self._batch.now)
-                self._work.wait(rests_s or None)
+                idle_s = self._until_idle_s(owner)
+                if idle_s is not None and idle_s <= 0:
+                    return _Turn([], [], is_bulk=False, is_idle=True)
+                self._work.wait(rests_s or idle_s)
             limit = self._batch.now
             texts = _started(self._texts, len(self._texts))
             return _Turn(texts, _started(self._queries, limit), is_bulk=False)
+
+    def _until_idle_s(self, owner: Owner) -> float | None:
+        """Seconds until the encoder is to be closed; None where it is not open, or never to be."""
+        if not (self._idle_release_s and owner.is_open):
+            return None
+        return self._idle_since + self._idle_release_s - self._clock()
 
     def _bulk_turn(self, limit: int) -> _Turn:
         if self._again and self._again[0].n_lost >= SUSPECT_AFTER:

@@ -132,6 +132,17 @@ class Owner:
         encoder = self._encoder
         return encoder.weights_bytes if encoder is not None else 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an encoder now."""
+        return self._encoder is not None
+
+    def release(self) -> None:
+        """Give the device's memory back; the encoder is opened anew for whoever comes next."""
+        self.close()
+        self._rest_until = self._clock()
+        _log.info("The model has left %s until it is needed", self.device)
+
     def close(self) -> None:
         """Close the encoder; a device that fails at this has nothing left to lose."""
         encoder, self._encoder = self._encoder, None

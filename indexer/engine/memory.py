@@ -62,6 +62,7 @@ class Memory:
         self._history = History()
         self._leaks = Leaks()
         self._n_requests = 0
+        self._weights_bytes = 0
         self._wake = threading.Condition()
         self._looking = threading.Lock()
         self._latest: GpuMemory | None = None
@@ -106,6 +107,9 @@ class Memory:
     def look(self) -> GpuMemory:
         """Read every gauge, explain what they say, and keep it."""
         with self._looking:
+            if (weights_bytes := self._parts.embedder.weights_bytes) < self._weights_bytes:
+                self._process.release()  # the model has left: its memory is to leave this process too
+            self._weights_bytes = weights_bytes
             self._latest = memory = self._explained(self._devices.read())
             ledgers = [(ledger.device, ledger.parts) for ledger in memory.ledger]
             if memory.process:

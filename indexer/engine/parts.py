@@ -90,7 +90,12 @@ def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
     stack.callback(decoder.close)
     machine = machine_of(config)
     make = partial(encoder_of, config, data, checkpoint)
-    embedder = EncoderLane(make, batch_size=1, max_bulk=IMAGES_ON_THEIR_WAY[machine.kind])
+    embedder = EncoderLane(
+        make,
+        batch_size=1,
+        max_bulk=IMAGES_ON_THEIR_WAY[machine.kind],
+        idle_release_s=config.model.idle_release_s,
+    )
     stack.callback(embedder.close)
     if embedder.projection is None and config.index.space == "joint":
         raise ConfigError('index.space: this model has no space shared with words; set it to "visual"')

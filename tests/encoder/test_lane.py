@@ -214,6 +214,54 @@ def test_the_queue_tells_how_long_its_first_has_waited(encoder: StubEncoder) -> 
     lane.close()
 
 
+def test_an_idle_encoder_leaves_and_comes_back_for_whoever_asks() -> None:
+    encoders: list[StubEncoder] = []
+    closed = threading.Event()
+
+    class Encoder(StubEncoder):
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    def build() -> StubEncoder:
+        encoders.append(Encoder())
+        return encoders[-1]
+
+    lane = EncoderLane(build, batch_size=8, idle_release_s=0.02)
+    for turn in range(1, 4):
+        bulk, urgent = lane.embed_image(pixels_of(turn)), lane.embed_image(pixels_of(-turn), urgent=True)
+        assert np.array_equal(bulk.result(TIMEOUT_S), encoders[0].feature_of(pixels_of(turn)))
+        assert np.array_equal(urgent.result(TIMEOUT_S), encoders[0].feature_of(pixels_of(-turn)))
+        assert closed.wait(TIMEOUT_S)
+        assert lane.trouble is None
+        closed.clear()
+    lane.close()
+    assert all(encoder.closed for encoder in encoders)
+    assert len(encoders) >= 3
+
+
+def test_an_encoder_that_has_left_takes_no_memory() -> None:
+    closed = threading.Event()
+    encoder = StubEncoder()
+    lane = EncoderLane(lambda: encoder, batch_size=8, idle_release_s=0.02)
+    encoder.close = closed.set  # type: ignore[method-assign]
+    assert closed.wait(TIMEOUT_S)
+    assert lane.weights_bytes == 0
+    texts = lane.embed_texts(["it is opened again"])
+    assert texts.result(TIMEOUT_S).shape == (1, 16)
+    lane.close()
+
+
+def test_an_encoder_at_work_does_not_leave(encoder: StubEncoder) -> None:
+    now = [0.0]
+    lane = EncoderLane(lambda: encoder, batch_size=8, idle_release_s=10.0, clock=lambda: now[0])
+    for _ in range(20):
+        now[0] += 9.0
+        lane.embed_image(pixels_of("first"), urgent=True).result(TIMEOUT_S)
+    assert not encoder.closed
+    lane.close()
+
+
 def test_one_request_larger_than_the_queue_is_admitted_when_nobody_waits(encoder: StubEncoder) -> None:
     lane = fast_lane(encoder, max_urgent=3)
     assert len(lane.embed_texts(list("abcdef")).result(TIMEOUT_S)) == 6

@@ -206,3 +206,23 @@ def test_refused_files_are_tried_again_when_asked_and_only_then(tmp_path: Path) 
 def eventually(check: Callable[[], bool]) -> bool:
     pause = threading.Event()
     return any(check() or pause.wait(0.02) for _ in range(500))
+
+
+def test_a_model_that_left_for_want_of_work_comes_back_without_an_error(tmp_path: Path) -> None:
+    n_built = 0
+
+    def build() -> StubEncoder:
+        nonlocal n_built
+        n_built += 1
+        return StubEncoder()
+
+    with engine_at(tmp_path, build, {"model.idle_release_s": 0.05}) as engine:
+        for turn in range(3):
+            n_before = n_built
+            write(tmp_path / "pictures", 3, first=10 * turn)
+            assert settled(engine, tmp_path) == []
+            assert engine.search(ImageQuery(b"picture %d" % (10 * turn)), 1).hits[0].score > 0.99
+            assert engine.readiness().ready
+            assert turn == 0 or n_built > n_before
+            assert eventually(lambda: not engine.parts.embedder._owner.is_open)  # type: ignore[attr-defined]
+        assert engine.stats().errors == 0
