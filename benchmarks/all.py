@@ -26,6 +26,7 @@ BENCHMARKS = {
     "pipeline": True,
     "freshness": False,
     "rebuild": False,
+    "leaks": False,
 }
 """Modules of this package -> whether they take photographs."""
 

@@ -38,7 +38,7 @@ def memory_view(memory: GpuMemoryAnswer, queue: dict[str, Any] | None = None) ->
     for device in memory.ledger:
         lines.append(Text(f"{device.device}  {printable(device.name)}, {device.explained_share:.0%} explained"))
         lines += _shown(device.parts, device.total_bytes)
-        lines += [Text(f"  process {p.pid} {printable(p.name)}: {gib(p.bytes)}", "dim") for p in device.processes]
+        lines += [Text(f"  process {p.pid} {printable(p.name)}: {size(p.bytes)}", "dim") for p in device.processes]
     if not memory.available:
         lines.append(Text(f"no GPU: {memory.reason}", "dim"))
     if memory.process:
@@ -54,8 +54,13 @@ def memory_view(memory: GpuMemoryAnswer, queue: dict[str, Any] | None = None) ->
 
 
 def gib(n_bytes: int) -> str:
-    """Bytes for people."""
+    """Bytes for people, always in the same unit."""
     return f"{n_bytes / 2**30:.2f} GiB"
+
+
+def size(n_bytes: int) -> str:
+    """Bytes for people."""
+    return gib(n_bytes) if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.1f} MiB"
 
 
 def _shown(parts: Sequence[MemoryPartAnswer], total_bytes: int) -> list[Text | Table]:
@@ -69,10 +74,10 @@ def _shown(parts: Sequence[MemoryPartAnswer], total_bytes: int) -> list[Text | T
         bar.append("█" * (end - width), _COLOURS.get(part.name, "white"))
         width = max(width, end)
         if part.bytes:
-            table.add_row(Text(part.name, _COLOURS.get(part.name, "white")), gib(part.bytes))
+            table.add_row(Text(part.name, _COLOURS.get(part.name, "white")), size(part.bytes))
     bar.append("░" * (_BAR_WIDTH - width), "bright_black")
     used = sum(part.bytes for part in parts)
-    bar.append(f"  {gib(used)}" + (f" of {gib(total_bytes)}" if total_bytes != used else ""))
+    bar.append(f"  {size(used)}" + (f" of {size(total_bytes)}" if total_bytes != used else ""))
     return [bar, table]
 
 

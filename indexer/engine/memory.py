@@ -139,17 +139,16 @@ class Memory:
                 self._wake.notify()
 
     def _cheap_sizes(self) -> dict[str, int]:
-        """This process's memory without what grows with the number of images: it is right that that grows."""
-        images = self._holdings().index_bytes if self._parts.device == "cpu" else 0
-        waiting = self._n_waiting() * _WAITING_BYTES
-        return {"process": self._process.resident_bytes() - images - waiting}
+        """This process's memory, without what it is right that grows with the number of images."""
+        holdings = self._holdings()
+        held = holdings.weights_bytes + holdings.index_bytes if holdings.place == "cpu" else 0
+        return {"process": self._process.resident_bytes() - held - self._n_waiting() * _WAITING_BYTES}
 
     def _sizes(self, memory: GpuMemory) -> dict[str, int]:
-        """Every memory that is watched."""
+        """Every memory that is watched; not the decode processes', which are replaced when they have grown."""
         sizes = self._cheap_sizes()
         if memory.process is not None:
-            parts = {part.name: part.bytes for part in memory.process.parts}
-            sizes |= {name: parts[name] for name in ("decode_children", "shared")}
+            sizes["shared"] = next(part.bytes for part in memory.process.parts if part.name == "shared")
         holdings = self._holdings()
         for device in memory.devices:
             mine = holdings.weights_bytes + holdings.index_bytes if device.torch_name == holdings.place else 0
