@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer.leaks import Component, Growth, Leaks
+from indexer.leaks import Component, Growth, Leaks, Window, growth, is_spread
 
 MB = 1_000_000
 N = 10_000
@@ -84,11 +84,11 @@ def test_a_megabyte_a_request_is_found_within_two_hundred(seed: int, start: int)
     grown = np.maximum(0, np.arange(start + 220) - start) * 1.0 * MB
     found = suspected(noise(rng, start + 220) + steps(rng, start + 220, 1) + grown)
     assert found is not None
-    at, growth = found
+    at, grows = found
     assert start < at <= start + 200
-    assert growth.bytes_per_work == pytest.approx(MB, rel=0.5)
-    assert growth.bytes_per_s == pytest.approx(100 * MB, rel=0.5)
-    assert growth.since == pytest.approx(start / 100, abs=1.3)
+    assert grows.bytes_per_work == pytest.approx(MB, rel=0.5)
+    assert grows.bytes_per_s == pytest.approx(100 * MB, rel=0.5)
+    assert grows.since == pytest.approx(start / 100, abs=1.3)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -98,9 +98,9 @@ def test_ten_kilobytes_a_request_are_found_within_twenty_thousand(seed: int) -> 
     trace = noise(rng, n) + warm_up(n, 100, 300) + steps(rng, n, 4) + np.maximum(0, np.arange(n) - start) * 10_000.0
     found = suspected(trace)
     assert found is not None
-    at, growth = found
+    at, grows = found
     assert start < at <= start + 20_000
-    assert growth.bytes_per_work == pytest.approx(10_000, rel=0.6)
+    assert grows.bytes_per_work == pytest.approx(10_000, rel=0.6)
 
 
 def test_a_leak_of_one_piece_now_and_then_is_found_too() -> None:
@@ -108,6 +108,31 @@ def test_a_leak_of_one_piece_now_and_then_is_found_too() -> None:
     found = suspected(noise(rng) + 64 * MB * (np.arange(N) // 64))
     assert found is not None
     assert found[1].bytes_per_work == pytest.approx(MB, rel=0.3)
+
+
+def windows(*rises_mb: float, size: int = 100) -> list[Window]:
+    """Windows whose least memory rises from each to the next by so much."""
+    levels = np.cumsum([800, *rises_mb]) * MB
+    return [Window(size * (i + 0.5), float(i), int(level)) for i, level in enumerate(levels)]
+
+
+def test_what_stays_below_an_earlier_height_is_a_tooth() -> None:
+    rising = [20.0] * 15
+    assert growth(windows(*rising)) is not None
+    assert growth(windows(*rising, -250.0, *rising)) is None
+    assert growth(windows(*rising, -50.0, *rising)) is not None
+
+
+def test_two_steps_are_no_growth() -> None:
+    slow = [3.0] * 5
+    assert growth(windows(*slow, 200.0, *slow, 200.0, *slow[:3])) is None
+
+
+def test_growth_that_smaller_windows_do_not_see_is_made_of_steps() -> None:
+    found = growth(windows(*[20.0] * 15))
+    assert found is not None
+    assert is_spread(found, windows(*[5.0] * 60, size=25))
+    assert not is_spread(found, windows(*[0.0, 0.0, 0.0, 20.0] * 15, size=25))
 
 
 # ---------------------------------------------------------------- suspects and alarms

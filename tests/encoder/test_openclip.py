@@ -121,7 +121,9 @@ def test_rows_that_are_not_finite_or_zero_come_out_all_nan() -> None:
 
 def test_a_closed_encoder_serves_no_more(saved: Saved) -> None:
     encoder = opened("tiny", saved)
+    assert encoder.weights_bytes > 10_000
     encoder.close()
+    assert encoder.weights_bytes == 0
     with pytest.raises(DeviceFailed):
         encoder.encode_pixels(pictures(1))
 
