@@ -243,8 +243,8 @@ def test_an_idle_encoder_leaves_and_comes_back_for_whoever_asks() -> None:
 def test_an_encoder_that_has_left_takes_no_memory() -> None:
     closed = threading.Event()
     encoder = StubEncoder()
-    lane = EncoderLane(lambda: encoder, batch_size=8, idle_release_s=0.02)
     encoder.close = closed.set  # type: ignore[method-assign]
+    lane = EncoderLane(lambda: encoder, batch_size=8, idle_release_s=0.02)
     assert closed.wait(TIMEOUT_S)
     assert lane.weights_bytes == 0
     texts = lane.embed_texts(["it is opened again"])
