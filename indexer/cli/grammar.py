@@ -126,11 +126,13 @@ def _pairs(text: str) -> Iterator[tuple[int, str, int, str]]:
 def _range(low: str, high: str, number: Callable[[str], float]) -> Callable[[str], dict[str, Any]]:
     def read(value: str) -> dict[str, Any]:
         first, dots, last = value.partition("..")
-        if not dots:
-            return {low: number(value), high: number(value)}
         if not first and not last:
             raise ValueError("a range has at least one end, such as 10.. or ..20")
-        return ({low: number(first)} if first else {}) | ({high: number(last)} if last else {})
+        ends = {low: first, high: last} if dots else {low: value, high: value}
+        try:
+            return {end: number(text) for end, text in ends.items() if text}
+        except ValueError as e:
+            raise ValueError(f"{e}; a range is 10, 10.., ..20 or 10..20") from e
 
     return read
 
