@@ -23,7 +23,7 @@ from indexer.engine import RunningEngine, open_engine
 from indexer.errors import NotFound
 from indexer.features.disk import DiskFeatureCache
 from indexer.ports import VectorIndex
-from indexer.proc import resident_bytes
+from indexer.proc import resident_bytes, share_heaps
 from indexer.store.data_dir import DataDir
 from indexer.types import (
     FilePath,
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
 
 def torture(root: Path, seconds: float, seed: int, n_rows: int = ROWS) -> Result:
     """Run searchers beside a steady stream of changes for so long."""
+    share_heaps()  # as the service does
     config = configured(root)
     fill(config, n_rows)
     result, done = Result(), threading.Event()

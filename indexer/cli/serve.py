@@ -103,7 +103,9 @@ def run(
     from indexer.cli.signals import StopSignals
     from indexer.engine import open_engine
     from indexer.errors import IndexerError
+    from indexer.proc import share_heaps
 
+    share_heaps()
     stopped = threading.Event()
     logger.info("loading %s", config.model.name)
     with StopSignals() as signals, open_engine(config) as engine:
