@@ -8,7 +8,6 @@ from indexer.config import Config
 from indexer.engine.listing import measure_lists, words
 from indexer.engine.opening import OpenModel, open_engine
 from indexer.engine.parts import IMAGES_ON_THEIR_WAY, checkpoint_of, encoder_of, machine_of, open_model
-from indexer.errors import StoreLocked
 from indexer.recommend import CARDS_GIB, Recommendation, card, recommend
 from indexer.store.data_dir import DataDir
 from indexer.store.tuned import keep_tuning
@@ -27,7 +26,7 @@ def tune_batch(config: Config, most: int | None = None) -> Tuning:
         StoreError: The result cannot be kept.
     """
     data = DataDir(config.store_dir)
-    _require_alone(data)
+    data.require_free()  # what runs on it would be measured too
     with data.lock():
         from indexer.encoder.device import place
         from indexer.encoder.lane import MAX_BATCH_S
@@ -56,7 +55,7 @@ def tune_index(config: Config, recall: float, model: OpenModel = open_model) -> 
         ConfigError, ModelError, StoreError: As for `open_engine`.
     """
     data = DataDir(config.store_dir)
-    _require_alone(data)
+    data.require_free()  # what runs on it would be measured too
     exactly = config.model_copy(update={"index": config.index.model_copy(update={"kind": "exact"})})
     with open_engine(exactly, watch=False, model=model) as engine:
         parts = engine.parts
@@ -64,17 +63,6 @@ def tune_index(config: Config, recall: float, model: OpenModel = open_model) -> 
         tuning = measure_lists(parts.index, queries, recall, parts.embedder.space.fingerprint)
         keep_index_tuning(data.tuned_index, tuning)
     return tuning
-
-
-def _require_alone(data: DataDir) -> None:
-    """Raise `StoreLocked` where a service runs: what is measured beside it would be wrong."""
-    holder = data.holder()
-    if holder is not None:
-        raise StoreLocked(
-            f"store.dir: process {holder.pid or '(unknown)'} uses {data.path}, and what is measured beside it would be "
-            "wrong; stop it first (indexer stop)",
-            holder.pid or None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
