@@ -40,6 +40,8 @@ MAX_PATH_BYTES = 2048
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+_OPEN_PAGES = re.compile(r"/(?:dashboard|duplicates|errors|api/docs|favicon\.ico|static/.*)?")
+"""The pages' own files: they hold nothing of anybody's, and the page is what asks a person for the key."""
 _HOST_DETAILS = {
     400: "The request needs exactly one valid Host header.",
     421: "This name is not served here; use the address that the service prints, or add it to api.allowed_hosts.",
@@ -131,7 +133,7 @@ class Gate:
             return problem(status, _HOST_DETAILS[status])
         if scope["method"] not in _SAFE_METHODS and not self._same_origin(host, origin, site):
             return problem(403, "Pages of other origins may not use this service.")
-        if not self._authorised(key) and path not in _OPEN_PATHS:
+        if not self._authorised(key) and path not in _OPEN_PATHS and not self._is_page(scope["method"], path):
             return problem(401, "Send the service's key as Authorization: Bearer <key>.")
         if len(scope.get("raw_path", b"")) > MAX_PATH_BYTES or "\0" in path:
             return problem(404, "Nothing is served at this path.")
@@ -145,6 +147,9 @@ class Gate:
         if name is None:
             return 400
         return 200 if self._names is None or name in self._names else 421
+
+    def _is_page(self, method: str, path: str) -> bool:
+        return method in _SAFE_METHODS and _OPEN_PAGES.fullmatch(path) is not None
 
     def _authorised(self, key: bytes | None) -> bool:
         return self._authorization is None or (key is not None and hmac.compare_digest(key, self._authorization))

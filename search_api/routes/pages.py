@@ -1,4 +1,4 @@
-"""Pages for people."""
+"""Pages for people. Their files hold nothing of anybody's, so no key is asked for them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def start(request: ApiRequest) -> Response[Any]:
     return page
 
 
+@get(["/dashboard", "/duplicates", "/errors"], include_in_schema=False, sync_to_thread=False)
+def page(request: ApiRequest) -> Response[bytes]:
+    """The other pages: the same document, which looks at its address."""
+    return respond(request, "index.html")
+
+
 @get("/api/docs", include_in_schema=False, sync_to_thread=False)
 def docs(request: ApiRequest) -> Response[bytes]:
     """The reference, drawn from the OpenAPI document."""
@@ -34,10 +40,10 @@ def favicon(request: ApiRequest) -> Response[bytes]:
     return respond(request, "favicon.svg")
 
 
-@get("/static/{name:str}", include_in_schema=False, sync_to_thread=False)
-def static(request: ApiRequest, name: FromPath[str]) -> Response[bytes]:
+@get(["/static/{name:str}", "/static/{folder:str}/{name:str}"], include_in_schema=False, sync_to_thread=False)
+def static(request: ApiRequest, name: FromPath[str], folder: FromPath[str] = "") -> Response[bytes]:
     """What the pages load."""
-    return respond(request, name)
+    return respond(request, f"{folder}/{name}" if folder else name)
 
 
-ROUTES = [start, docs, favicon, static]
+ROUTES = [start, page, docs, favicon, static]

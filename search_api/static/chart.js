@@ -1,0 +1,63 @@
+// Memory over time, stacked by component (uPlot).
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import { html } from "./html.js";
+import { useStore } from "./store.js";
+import { bytes, language } from "./words.js";
+
+// Told apart also by those who see few colours: hue and lightness both change from one to the next.
+const COLOURS = ["#4c6fe0", "#e0a33a", "#2f9e8f", "#c75a7b", "#8d72d1", "#7fa63c", "#9aa0ab", "#b98560"];
+export const colourOf = (i) => COLOURS[i % COLOURS.length];
+
+// `times` in seconds, `series` [{name, bytes: [..]}], the first lowest.
+export function Stack({ times, series, label }) {
+  const place = useRef();
+  const chart = useRef();
+  const code = useStore(language);
+  const names = series.map(({ name }) => name).join();
+  useEffect(() => {
+    chart.current = new uPlot(optionsOf(series, place.current.clientWidth, code), [[]], place.current);
+    const observer = new ResizeObserver(() => chart.current.setSize({ width: place.current.clientWidth, height: 240 }));
+    observer.observe(place.current);
+    return () => { observer.disconnect(); chart.current.destroy(); };
+  }, [names, code]);
+  useEffect(() => { chart.current.setData(stacked(times, series)); }, [times, series]);
+  return html`<div class="chart" ref=${place} role="img" aria-label=${label} />`;
+}
+
+// uPlot draws what is lower over what is higher, so each is given with all below it, the highest first.
+function stacked(times, series) {
+  const sums = [];
+  let below = times.map(() => 0);
+  for (const { bytes: values } of series) {
+    below = below.map((sum, i) => sum + (values[i] ?? 0));
+    sums.unshift(below);
+  }
+  return [times, ...sums];
+}
+
+function optionsOf(series, width, code) {
+  const ink = resolved("--dim"), line = resolved("--line");
+  const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+  const clock = new Intl.DateTimeFormat(code, { hour: "2-digit", minute: "2-digit" });
+  return {
+    width, height: 240, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0],
+    scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.08] } },
+    axes: [
+      { ...axis, space: 90, values: (_, ticks) => ticks.map((each) => clock.format(each * 1000)) },
+      { ...axis, size: 70, values: (_, ticks) => ticks.map(bytes) },
+    ],
+    series: [{}, ...series.map((_, i) => ({
+      stroke: colourOf(series.length - 1 - i), fill: colourOf(series.length - 1 - i), width: 0, points: { show: false },
+    }))],
+  };
+}
+
+// A custom property as the colour that it stands for now; a canvas does not know light-dark().
+function resolved(name) {
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.color = `var(${name})`;
+  const colour = getComputedStyle(probe).color;
+  probe.remove();
+  return colour;
+}

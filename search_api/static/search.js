@@ -1,0 +1,143 @@
+// The search page.
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import * as address from "./address.js";
+import { Box } from "./box.js";
+import { useEvents } from "./events.js";
+import { Filters } from "./filters.js";
+import { Grid, More } from "./grid.js";
+import { html } from "./html.js";
+import { Lightbox } from "./lightbox.js";
+import { idTerm, isEmpty, nFilters, read, searchOf, write } from "./question.js";
+import { forgetAll, recent, remember } from "./recent.js";
+import { useResults } from "./results.js";
+import { Failure, Loading, Notice } from "./states.js";
+import { useStore } from "./store.js";
+import { copy } from "./toast.js";
+import { above, Toolbar } from "./toolbar.js";
+import { t } from "./words.js";
+
+const EXAMPLES = ["example.1", "example.2", "example.3", "example.4"];
+const MEANT_MS = 2000; // a search looked at for so long was meant
+
+export function SearchPage({ href, stats }) {
+  const question = useMemo(() => read(href), [href]);
+  const results = useResults(question);
+  const shown = useMemo(() => above(results.hits, question.cut), [results.hits, question.cut]);
+  const [isFiltering, setFiltering] = useState(nFilters(question) > 0);
+  const fresh = useFresh(results.refresh);
+  const act = useDeeds(question);
+  const view = new URL(href).searchParams.get("view");
+  const label = labelOf(question);
+
+  useEffect(() => {
+    if (isEmpty(question) || results.isStale || results.error) return undefined;
+    const timer = setTimeout(() => remember(label, searchOf(location.href)), MEANT_MS);
+    return () => clearTimeout(timer);
+  }, [href, results.isStale]);
+  useEffect(() => { document.title = label ? `${label} · lookalike` : "lookalike"; }, [label]);
+
+  const enter = () => {
+    remember(label, searchOf(location.href));
+    document.querySelector(".open")?.focus({ preventScroll: true });
+  };
+  return html`
+    <${Box} question=${question} onAsk=${act.ask} onEnter=${enter} />
+    ${isEmpty(question) && html`<${Suggestions} />`}
+    ${(!isEmpty(question) || shown.length > 0) && html`
+      <${Toolbar} question=${question} results=${results} shown=${shown} isFiltering=${isFiltering}
+        onFilter=${() => setFiltering(!isFiltering)} onAsk=${act.ask} />`}
+    ${isFiltering && html`<${Filters} question=${question} folders=${Object.keys(stats?.watching ?? {})} onAsk=${act.ask} />`}
+    <${Outcome} question=${question} results=${results} shown=${shown} stats=${stats} act=${act} fresh=${fresh} />
+    ${view && html`<${Lightbox} id=${view} hits=${shown} act=${act} liked=${question.liked} disliked=${question.disliked} />`}`;
+}
+
+function Outcome({ question, results, shown, stats, act, fresh }) {
+  const { error, loading, isStale, hits } = results;
+  if (stats?.indexed === 0 && !shown.length && !error?.status) return html`<${NoImages} stats=${stats} />`;
+  if (error && !(hits.length && !isStale)) {
+    if (error.status === 404 && isEmpty(question)) return null;
+    return html`<${Failure} error=${error} onRetry=${results.refresh} />`;
+  }
+  if (loading && !hits.length) return html`<${Loading} />`;
+  if (!shown.length && !loading) return html`<${NoHits} question=${question} hits=${hits} act=${act} />`;
+  return html`
+    <div class=${isStale ? "stale" : ""} aria-busy=${isStale}>
+      <${Grid} hits=${shown} fresh=${fresh} act=${act} liked=${question.liked} disliked=${question.disliked} />
+      <${More} results=${results} hidden=${shown.length < hits.length} />
+    </div>`;
+}
+
+function NoImages({ stats }) {
+  const folders = Object.keys(stats.watching);
+  return html`
+    <${Notice} title=${stats.pending ? t("empty.soon", { n: stats.pending }) : t("empty")}>
+      <p>${stats.pending ? t("empty.soon.todo") : t("empty.todo")}</p>
+      ${folders.map((folder) => html`<p class="path"><code>${folder}</code></p>`)}
+    <//>`;
+}
+
+function NoHits({ question, hits, act }) {
+  const cutAll = hits.length > 0 && question.cut !== null;
+  if (cutAll) return html`<${Notice} icon="filter" title=${t("none.cut")}><button type="button" onClick=${() => act.ask({ cut: null })}>${t("none.cut.todo")}</button><//>`;
+  if (nFilters(question)) {
+    const reset = () => act.ask({ folder: "", from: "", to: "", minSide: "", formats: [] });
+    return html`<${Notice} icon="filter" title=${t("none.filtered")}><button type="button" onClick=${reset}>${t("filters.reset")}</button><//>`;
+  }
+  return html`<${Notice} icon="search" title=${t("none")}><p>${t("none.todo")}</p><//>`;
+}
+
+function Suggestions() {
+  const searches = useStore(recent);
+  const link = (href, label) => html`<a class="suggestion" href=${href} onClick=${address.follow}>${label}</a>`;
+  return html`
+    <nav class="suggestions" aria-label=${t("suggestions")}>
+      <span class="dim">${searches.length ? t("recent") : t("examples")}</span>
+      ${searches.length
+        ? searches.map(({ label, search }) => link(`/?${search}`, label))
+        : EXAMPLES.map((key) => link(`/?q=${encodeURIComponent(t(key))}`, t(key)))}
+      ${searches.length > 0 && html`<button type="button" class="quiet" onClick=${forgetAll}>${t("recent.forget")}</button>`}
+    </nav>`;
+}
+
+// What can be done with a question and its pictures; the same functions for as long as the page lives.
+function useDeeds(question) {
+  const latest = useRef();
+  latest.current = question;
+  return useMemo(() => {
+    const ask = (changes, options) => address.go(address.withParams(write({ ...latest.current, ...changes })), options);
+    const view = (id, options) => address.go(address.withParams({ view: id }), options);
+    const judge = (to, other) => (id) => ask({
+      [to]: latest.current[to].includes(id) ? latest.current[to].filter((each) => each !== id) : [...latest.current[to], id],
+      [other]: latest.current[other].filter((each) => each !== id),
+    });
+    const alone = (id, changes = {}) => {
+      scrollTo(0, 0);
+      ask({ text: "", terms: [idTerm(id)], liked: [], disliked: [], cut: null, ...changes });
+    };
+    return {
+      ask, view, similar: alone,
+      like: judge("liked", "disliked"),
+      dislike: judge("disliked", "liked"),
+      unfold: (id) => alone(id, { fold: false }),
+      close: () => address.go(address.withParams({ view: null }), { replace: true }),
+      copy,
+    };
+  }, []);
+}
+
+// Ids that were indexed while the page was open; each event asks the question again.
+function useFresh(refresh) {
+  const [fresh, setFresh] = useState(new Set());
+  const onIndex = useCallback(({ added = [], removed = 0 }) => {
+    if (added.length) setFresh((before) => new Set([...before, ...added].slice(-500)));
+    if (added.length || removed) refresh();
+  }, [refresh]);
+  useEvents({ index: onIndex, open: refresh });
+  return fresh;
+}
+
+// A question in few words, for the title and for recent searches.
+function labelOf({ text, terms, liked }) {
+  const named = terms.map(({ kind, value, weight }) => (weight < 0 ? "− " : "") + (kind === "text" ? value : t("chip.picture")));
+  return [text.trim(), ...named, liked.length ? t("chip.liked") : ""].filter(Boolean).join(" + ").replaceAll("+ −", "−");
+}

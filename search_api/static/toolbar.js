@@ -1,0 +1,59 @@
+// Above the pictures: how many, where the line is drawn, filters, and the answer as a file.
+import { download } from "./download.js";
+import { html } from "./html.js";
+import { Icon } from "./icons.js";
+import { nFilters } from "./question.js";
+import { count, duration, score, t } from "./words.js";
+
+export function Toolbar({ question, results, shown, isFiltering, onFilter, onAsk }) {
+  const filters = nFilters(question);
+  return html`
+    <div class="toolbar">
+      <p class="dim" role="status" aria-live="polite">${summary(question, results, shown)}</p>
+      <${Cut} question=${question} results=${results} onAsk=${onAsk} />
+      <button type="button" aria-expanded=${isFiltering} aria-controls="filters" onClick=${onFilter} class=${filters ? "active" : ""}>
+        <${Icon} name="filter" /> ${t("filters")}${filters > 0 && html` <span class="badge">${count(filters)}</span>`}
+      </button>
+      <details class="menu">
+        <summary class="button" aria-label=${t("download")} title=${t("download")}><${Icon} name="download" /></summary>
+        <div class="popover">
+          <button type="button" onClick=${(event) => { download(shown, "json"); close(event); }}>JSON</button>
+          <button type="button" onClick=${(event) => { download(shown, "csv"); close(event); }}>CSV</button>
+        </div>
+      </details>
+    </div>`;
+}
+
+const close = (event) => event.target.closest("details").removeAttribute("open");
+
+function summary(question, { loading, isStale, hits, answer, cursor }, shown) {
+  if (isStale && loading) return t("results.searching");
+  if (!answer) return "";
+  const n = shown.length;
+  const more = cursor && n === hits.length ? "+" : "";
+  const total = answer.index?.count;
+  const took = answer.took_ms ? ` · ${duration(answer.took_ms.total / 1000)}` : "";
+  return (total === undefined ? t("results.newest", { n }) : t("results.count", { n, more, total })) + took;
+}
+
+// Slides over the scores of what is loaded and acts at once, without asking the service again.
+function Cut({ question, results, onAsk }) {
+  const scores = results.hits.map((hit) => hit.score).filter((each) => each !== undefined);
+  if (scores.length < 2) return null;
+  const least = Math.min(...scores), most = Math.max(...scores);
+  const auto = results.answer?.cut_score;
+  const at = question.cut === "auto" ? auto ?? least : question.cut ?? least;
+  const slide = (event) => onAsk({ cut: +event.target.value <= least ? null : +event.target.value }, { replace: true });
+  return html`
+    <div class="cut">
+      <label>${t("cut")} <input type="range" min=${least} max=${most} step=${(most - least) / 200 || 1} value=${at} onInput=${slide}
+        aria-valuetext=${score(at)} /></label>
+      <button type="button" class=${question.cut === "auto" ? "active" : ""} aria-pressed=${question.cut === "auto"} title=${t("cut.auto.why")}
+        onClick=${() => onAsk({ cut: question.cut === "auto" ? null : "auto" })}>${t("cut.auto")}</button>
+    </div>`;
+}
+
+// What is above the line. The service draws it itself when it is asked for "auto".
+export function above(hits, cut) {
+  return typeof cut === "number" ? hits.filter((hit) => hit.score === undefined || hit.score >= cut) : hits;
+}
