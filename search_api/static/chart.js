@@ -7,6 +7,8 @@ import { bytes, language } from "./words.js";
 
 // Told apart also by those who see few colours: hue and lightness both change from one to the next.
 const COLOURS = ["#4c6fe0", "#e0a33a", "#2f9e8f", "#c75a7b", "#8d72d1", "#7fa63c", "#9aa0ab", "#b98560"];
+const HEIGHT_PX = 240;
+
 export const colourOf = (i) => COLOURS[i % COLOURS.length];
 
 // `times` in seconds, `series` [{name, bytes: [..]}], the first lowest.
@@ -16,10 +18,11 @@ export function Stack({ times, series, label }) {
   const code = useStore(language);
   const names = series.map(({ name }) => name).join();
   useEffect(() => {
-    chart.current = new uPlot(optionsOf(series, place.current.clientWidth, code), [[]], place.current);
-    const observer = new ResizeObserver(() => chart.current.setSize({ width: place.current.clientWidth, height: 240 }));
-    observer.observe(place.current);
-    return () => { observer.disconnect(); chart.current.destroy(); };
+    const element = place.current;
+    const drawn = chart.current = new uPlot(optionsOf(series, element.clientWidth, code), [[]], element);
+    const observer = new ResizeObserver(() => drawn.setSize({ width: element.clientWidth, height: HEIGHT_PX }));
+    observer.observe(element);
+    return () => { observer.disconnect(); drawn.destroy(); };
   }, [names, code]);
   useEffect(() => { chart.current.setData(stacked(times, series)); }, [times, series]);
   return html`<div class="chart" ref=${place} role="img" aria-label=${label} />`;
@@ -41,7 +44,7 @@ function optionsOf(series, width, code) {
   const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const clock = new Intl.DateTimeFormat(code, { hour: "2-digit", minute: "2-digit" });
   return {
-    width, height: 240, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0],
+    width, height: HEIGHT_PX, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0],
     scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.08] } },
     axes: [
       { ...axis, space: 90, values: (_, ticks) => ticks.map((each) => clock.format(each * 1000)) },

@@ -36,7 +36,7 @@ function Chip({ term, onWeight, onRemove }) {
       <${IconButton} icon="close" label=${t("chip.remove", { name })} onClick=${onRemove} />
       ${open && html`
         <label class="popover weight">
-          <span>${t("chip.weight")} <output>${rate(term.weight)}</output></span>
+          <span>${t("chip.weight")} <b>${rate(term.weight)}</b></span>
           <input type="range" min="-2" max="2" step="0.1" value=${term.weight} onInput=${(event) => onWeight(+event.target.value)} />
           <span class="ends"><small>${t("chip.without")}</small><small>${t("chip.more")}</small></span>
         </label>`}

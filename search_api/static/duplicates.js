@@ -41,7 +41,7 @@ function Group({ group: { images, score: alike }, tier }) {
   const title = tier === "same" ? t("duplicates.files", { n: images[0].paths.length }) : t("duplicates.pictures", { n: images.length });
   const spare = tier === "same" ? images[0].size_bytes * (images[0].paths.length - 1) : 0;
   return html`
-    <section class="group card">
+    <section class=${`group card ${tier}`}>
       <header><h2>${title}</h2><span class="dim">${spare ? t("duplicates.spare", { bytes: bytes(spare) }) : score(alike)}</span></header>
       ${images.map((image) => html`
         <figure key=${image.id}>

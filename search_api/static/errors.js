@@ -32,8 +32,8 @@ export function Page({ stats }) {
 
 function Refused({ files, onRetry, isBusy }) {
   return html`
-    <div class="scroll" tabindex="0" role="region" aria-labelledby="refused">
-      <table class="list">
+    <div class="scroll" tabindex="0" role="group" aria-labelledby="refused">
+      <table class="list stacks">
         <thead><tr><th>${t("errors.path")}</th><th>${t("errors.reason")}</th><th class="number">${t("errors.size")}</th><th>${t("errors.when")}</th><th><span class="unseen">${t("retry")}</span></th></tr></thead>
         <tbody>${files.map(({ path, reason, detail, size_bytes: size, recorded, retried }) => html`
           <tr key=${path}>

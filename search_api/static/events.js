@@ -6,21 +6,23 @@ import { useStore } from "./store.js";
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15000;
 
-// Calls `handlers[topic](data)` for each event. `handlers.open`, if given, is called whenever a stream begins anew.
+// Calls `handlers[topic](data)` for each event. `handlers.again`, if given, is called when a stream that ended has
+// begun anew: something may have been missed.
 export function useEvents(handlers) {
   const latest = useRef(handlers);
   latest.current = handlers;
-  const topics = Object.keys(handlers).filter((name) => name !== "open").join(",");
+  const topics = Object.keys(handlers).filter((name) => name !== "again").join(",");
   const key = useStore(visit);
   useEffect(() => listen(topics, latest), [topics, key]);
 }
 
 function listen(topics, handlers) {
-  let controller;
+  let controller, isFirst = true;
   const start = () => {
     if (document.hidden || controller) return; // a browser opens six connections in all: hidden tabs give theirs back
     controller = new AbortController();
-    follow(topics, handlers, controller.signal).catch(() => { /* ended by us */ });
+    const opened = () => { if (!isFirst) handlers.current.again?.(); isFirst = false; };
+    follow(topics, handlers, opened, controller.signal).catch(() => { /* ended by us */ });
   };
   const stop = () => { controller?.abort(); controller = undefined; };
   const turn = () => document.hidden ? stop() : start();
@@ -29,12 +31,12 @@ function listen(topics, handlers) {
   return () => { document.removeEventListener("visibilitychange", turn); stop(); };
 }
 
-async function follow(topics, handlers, signal) {
+async function follow(topics, handlers, opened, signal) {
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
     try {
       const response = await open(`/api/events?topics=${topics}`, { signal });
       wait = FIRST_WAIT_MS;
-      handlers.current.open?.();
+      opened();
       for await (const { event, data } of messages(response.body)) handlers.current[event]?.(data);
       online.set(false); // it ends only when the service does
     } catch (error) {

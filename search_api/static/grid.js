@@ -29,9 +29,10 @@ function useWidth() {
   const list = useRef();
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {
-    setWidth(list.current.clientWidth);
-    const observer = new ResizeObserver(() => setWidth(list.current.clientWidth));
-    observer.observe(list.current);
+    const element = list.current;
+    const observer = new ResizeObserver(() => setWidth(element.clientWidth));
+    setWidth(element.clientWidth);
+    observer.observe(element);
     return () => observer.disconnect();
   }, []);
   return [list, width];

@@ -29,14 +29,14 @@ export function Lightbox({ id, hits, act, liked, disliked }) {
     if (deed && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); deed(); }
   };
   return html`
-    <dialog ref=${dialog} class="lightbox" aria-label=${hit ? nameOf(hit.path) : t("lightbox")} onKeyDown=${press}
+    <dialog ref=${dialog} class="lightbox" tabindex="-1" autofocus aria-label=${hit ? nameOf(hit.path) : t("lightbox")} onKeyDown=${press}
       onCancel=${(event) => { event.preventDefault(); act.close(); }} onClick=${(event) => event.target === event.currentTarget && act.close()}>
       <div class="lightbox-bar">
         <span class="name">${hit && nameOf(hit.path)}</span>
         <${IconButton} icon="similar" label=${t("lightbox.similar")} onClick=${() => act.similar(id)} />
         <${IconButton} icon="like" label=${t("lightbox.like")} aria-pressed=${liked.includes(id)} onClick=${() => act.like(id)} />
         <${IconButton} icon="dislike" label=${t("lightbox.dislike")} aria-pressed=${disliked.includes(id)} onClick=${() => act.dislike(id)} />
-        <${IconButton} icon="close" label=${t("close")} onClick=${act.close} autofocus />
+        <${IconButton} icon="close" label=${t("close")} onClick=${act.close} />
       </div>
       <div class="stage">
         ${hit ? html`<${Picture} key=${id} id=${id} px=${1024} alt=${nameOf(hit.path)} eager />` : html`<p class="dim">${hit === null ? t("lightbox.gone") : ""}</p>`}

@@ -18,9 +18,11 @@ export function useResults(question) {
   const [results, setResults] = useState({ key: null, ...NOTHING });
   const [state, setState] = useState({ loading: true, error: null });
   const shown = useRef();
+  const wanted = useRef();
   const waiting = useRef(null);
   const before = useRef(question);
   shown.current = results;
+  wanted.current = key;
 
   const settle = useCallback((next) => {
     keep(next.key, next);
@@ -60,8 +62,10 @@ export function useResults(question) {
     waiting.current = "refresh";
     const limit = Math.min(MOST, Math.max(60, shown.current.hits.length));
     ask(question, { limit }).then((answer) => {
-      if (shown.current.key === key) settle(joined({ key, ...NOTHING }, answer));
-    }, () => { /* the next event comes */ }).finally(() => { waiting.current = null; });
+      if (wanted.current !== key) return;
+      settle(joined({ key, ...NOTHING }, answer));
+      setState({ loading: false, error: null });
+    }, () => { /* what is shown stays; the next event comes */ }).finally(() => { waiting.current = null; });
   }, [key]);
 
   const isStale = results.key !== key;

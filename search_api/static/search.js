@@ -41,6 +41,7 @@ export function SearchPage({ href, stats }) {
     document.querySelector(".open")?.focus({ preventScroll: true });
   };
   return html`
+    <h1 class="unseen">${t("page.search")}</h1>
     <${Box} question=${question} onAsk=${act.ask} onEnter=${enter} />
     ${isEmpty(question) && html`<${Suggestions} />`}
     ${(!isEmpty(question) || shown.length > 0) && html`
@@ -132,7 +133,7 @@ function useFresh(refresh) {
     if (added.length) setFresh((before) => new Set([...before, ...added].slice(-500)));
     if (added.length || removed) refresh();
   }, [refresh]);
-  useEvents({ index: onIndex, open: refresh });
+  useEvents({ index: onIndex, again: refresh });
   return fresh;
 }
 

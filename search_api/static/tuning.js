@@ -22,7 +22,7 @@ export function Tuning({ stats }) {
 
 function Rows({ tuning: { rows, size, device, measured } }) {
   return html`
-    <div class="scroll" tabindex="0" role="region" aria-label=${t("tuning")}>
+    <div class="scroll" tabindex="0" role="group" aria-label=${t("tuning")}>
       <table class="list">
         <thead><tr><th>${t("tuning.size")}</th><th class="number">${t("tuning.rate")}</th><th class="number">${t("tuning.memory")}</th><th class="number">${t("tuning.latency")}</th></tr></thead>
         <tbody>${rows.map((row) => html`

@@ -13,12 +13,13 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from litestar import Litestar, Request, Response, get, post, route
+from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
 from PIL import Image, ImageDraw
 
@@ -68,9 +69,8 @@ class Shown:
 
     @property
     def vector(self) -> np.ndarray:
-        noise = np.random.default_rng(self.i).random() * 0.5
         vector = vector_of(f"{self.colour} {self.thing}")
-        vector[-1] = noise
+        vector[-1] = min(self.i, 500) / 1000  # of equals, the lower number comes first
         return vector / np.linalg.norm(vector)
 
     def answer(self) -> dict[str, Any]:
@@ -88,6 +88,7 @@ class Shown:
         return drawing(self.colour, self.thing, int(width * scale), int(height * scale))
 
 
+@lru_cache(4096)
 def drawing(colour: str, thing: str, width: int, height: int) -> bytes:
     """A JPEG of the thing on its colour."""
     image = Image.new("RGB", (width, height), COLOURS[colour])
@@ -101,7 +102,7 @@ def drawing(colour: str, thing: str, width: int, height: int) -> bytes:
     else:
         pen.rectangle(box if thing == "square" else (0, height * 0.45, width, height * 0.6), fill=light)
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
+    image.save(out, "JPEG", quality=70)
     return out.getvalue()
 
 
@@ -319,7 +320,7 @@ def _routes(stand: Stand) -> list[Any]:
         return {"id": hashlib.sha256(data).hexdigest(), "feature": list(vector), "embedding": None, "model": "stand", "space": "0" * 16}
 
     @get("/api/images")
-    async def newest(limit: int = 20) -> dict[str, Any]:
+    async def newest(limit: FromQuery[int] = 20) -> dict[str, Any]:
         return {"images": [each.answer() for each in reversed(stand.pictures)][:limit], "cursor": None}
 
     @get("/api/images/{id:str}")
@@ -327,7 +328,7 @@ def _routes(stand: Stand) -> list[Any]:
         return stand.find(id).answer()
 
     @get("/api/images/{id:str}/thumbnail", media_type="image/jpeg")
-    async def thumbnail(id: FromPath[str], side: int = 256) -> Response[bytes]:
+    async def thumbnail(id: FromPath[str], side: FromQuery[int] = 256) -> Response[bytes]:
         return Response(stand.find(id).draw(side), media_type="image/jpeg", headers={"cache-control": "max-age=99"})
 
     @get("/api/stats")
@@ -346,7 +347,7 @@ def _routes(stand: Stand) -> list[Any]:
         return {"n": len(again)}
 
     @get("/api/why")
-    async def why(path: str) -> dict[str, Any]:
+    async def why(path: FromQuery[str]) -> dict[str, Any]:
         return {"path": path, "sentence": f"Nothing is at {path}."}
 
     @get("/api/gpu/memory")
@@ -375,7 +376,7 @@ def _routes(stand: Stand) -> list[Any]:
         return {}
 
     @get("/api/duplicates")
-    async def duplicates(tier: str) -> dict[str, Any]:
+    async def duplicates(tier: FromQuery[str]) -> dict[str, Any]:
         return {"tier": tier, "groups": stand.tiers[tier], "total": len(stand.tiers[tier]), "took_ms": {"total": 1.0}}
 
     @get("/api/events")
@@ -393,12 +394,9 @@ def _routes(stand: Stand) -> list[Any]:
 
         return Stream(told(), media_type="text/event-stream")
 
-    @route("/nowhere", http_method=["GET"])
-    async def nowhere() -> None:
-        return None
 
     return [search, embed, newest, image, thumbnail, stats, errors, retry, why, memory, memory_history, release, tuning, tune,
-            verify, duplicates, events, nowhere]  # fmt: skip
+            verify, duplicates, events]  # fmt: skip
 
 
 async def _before(request: AnyRequest) -> Response[Any] | None:
