@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.types import (
+    EVERYWHERE,
     PLAIN,
     Committed,
     ContentHash,
@@ -32,6 +33,7 @@ from indexer.types import (
     Matrix,
     MemoryHistory,
     Neighbours,
+    Newest,
     OperatingPoint,
     Options,
     Outcome,
@@ -48,6 +50,7 @@ from indexer.types import (
     Stats,
     StoredFeature,
     Tuning,
+    Where,
 )
 from indexer.where import Filter
 
@@ -504,6 +507,10 @@ class Engine(Protocol):
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]: ...
     def embed_texts(self, texts: Sequence[str]) -> Embeddings: ...
     def image(self, id: str) -> ImageRecord: ...
+    def newest(self, limit: int, before: int | None = None, where: Where = EVERYWHERE) -> Newest:
+        """The latest indexed images that pass `where`; `before` as told by the page before."""
+        ...
+
     def thumbnail(self, id: str, side_px: int) -> bytes: ...
     def refused(self, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]: ...
     def stats(self) -> Stats: ...

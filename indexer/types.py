@@ -265,6 +265,15 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Newest:
+    """A page of images, the latest indexed first; `matching` counts all, `before` asks for the next page."""
+
+    images: tuple[ImageRecord, ...]
+    matching: int
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Sizes of the catalogue: paths with a picture, distinct contents, and refused paths by reason."""
 

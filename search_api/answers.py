@@ -22,6 +22,7 @@ from indexer.types import (
     ImageRecord,
     Leak,
     MemoryHistory,
+    Newest,
     Progress,
     Released,
     SearchResult,
@@ -43,6 +44,7 @@ from search_api.schemas import (
     IndexState,
     LeakAnswer,
     MemoryHistoryAnswer,
+    NewestAnswer,
     ProgressAnswer,
     QueueEvent,
     RefusedFile,
@@ -102,6 +104,11 @@ def image_answer(record: ImageRecord) -> ImageAnswer:
     """The wire form of an indexed picture."""
     name = record.hash.hex()
     return ImageAnswer(name, *_picture(name, record.paths[0], record.paths, record.info, record.modified_s))
+
+
+def newest_answer(page: Newest) -> NewestAnswer:
+    """The wire form of a page of pictures."""
+    return NewestAnswer([image_answer(record) for record in page.images], page.matching, page.before)
 
 
 def _picture(

@@ -167,6 +167,14 @@ class SearchRequest(Struct, frozen=True, forbid_unknown_fields=True):
     with_vector: Annotated[bool, Meta(description="Tell each hit's vector.")] = False
 
 
+class NewestRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which of the pictures that came last."""
+
+    limit: Limit = LIMIT
+    before: Annotated[int, Meta(ge=1, le=2**63 - 1, description="Of the answer before, to go on there.")] | None = None
+    where: WhereRequest | None = None
+
+
 class EmbedTextRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Exactly one of `text` and `texts`."""
 
@@ -230,6 +238,14 @@ class ImageAnswer(Struct, frozen=True):
     thumbnail_url: ThumbnailUrl
     format: Format
     size_bytes: Bytes
+
+
+class NewestAnswer(Struct, frozen=True):
+    """Pictures, the latest indexed first."""
+
+    images: list[ImageAnswer]
+    matching: Annotated[int, Meta(description="Pictures that pass `where`.")]
+    before: Annotated[int | None, Meta(description="Asks for the next page; null at the end.")]
 
 
 class Hit(Struct, frozen=True):

@@ -26,6 +26,7 @@ from indexer.restore import Restored, restore
 from indexer.search.search import Search
 from indexer.thumbnails import Thumbnails
 from indexer.types import (
+    EVERYWHERE,
     PLAIN,
     ContentHash,
     EmbeddedImage,
@@ -39,6 +40,7 @@ from indexer.types import (
     ImageRecord,
     IndexNews,
     MemoryHistory,
+    Newest,
     Options,
     Progress,
     Query,
@@ -49,6 +51,7 @@ from indexer.types import (
     Stats,
     Tuning,
     VerifyReport,
+    Where,
     is_at_or_below,
 )
 from indexer.why import explain
@@ -171,6 +174,9 @@ class RunningEngine:
 
     def image(self, id: str) -> ImageRecord:
         return self._search.image(id)
+
+    def newest(self, limit: int, before: int | None = None, where: Where = EVERYWHERE) -> Newest:
+        return self._search.newest(limit, before, where)
 
     def thumbnail(self, id: str, side_px: int) -> bytes:
         return self._thumbnails.get(self._search.image(id), side_px)

@@ -18,6 +18,7 @@ from indexer.search.aiming import Aiming, Asked, names, parse_id
 from indexer.search.arranging import POOL, diversified, folded
 from indexer.search.cursor import Cursor
 from indexer.search.embedding import Embedding
+from indexer.search.newest import newest
 from indexer.search.ranking import Ranked, Ranking
 from indexer.search.relevance import Background, Chance
 from indexer.types import (
@@ -26,9 +27,11 @@ from indexer.types import (
     FilePath,
     Hit,
     Matrix,
+    Newest,
     Options,
     Query,
     SearchResult,
+    Where,
 )
 from indexer.where import Filter
 
@@ -114,6 +117,11 @@ class Search:
             cut_score=ended.cut,
             matching=matching,
         )
+
+    def newest(self, limit: int, before: int | None = None, where: Where = EVERYWHERE) -> Newest:
+        """The latest indexed images that pass `where`, without a question. Raises `InputError` for a bad filter."""
+        wanted = None if where == EVERYWHERE else Filter(where, self._folders)
+        return newest(self._catalogue, self._index, limit, before, wanted)
 
     # ------------------------------------------------------------ inside
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import Response, get
-from litestar.params import QueryParameter
+from litestar import Response, get, post
+from litestar.params import JSONBody, QueryParameter
 
-from search_api.answers import image_answer
+from indexer.types import EVERYWHERE
+from search_api.answers import image_answer, newest_answer
 from search_api.assets import matches
 from search_api.bodies import ApiRequest
 from search_api.openapi import ImageIdPath, Thumbnail, refusals
-from search_api.queries import image_id
+from search_api.queries import image_id, where_of
 from search_api.responses import Json
-from search_api.schemas import ImageAnswer
+from search_api.schemas import ImageAnswer, NewestAnswer, NewestRequest
 
+Latest = JSONBody[NewestRequest | None]
 Side = Annotated[int, QueryParameter(ge=16, le=1024, description="It fits into a square of this side, pixels.")]
 
 
@@ -23,6 +25,15 @@ async def image(request: ApiRequest, id: ImageIdPath) -> Json[ImageAnswer]:
     """What is known of a picture, and every file that holds it."""
     service, name = request.service, image_id(id)
     return await service.answer(lambda: image_answer(service.engine.image(name)))
+
+
+@post("/api/images/newest", status_code=200, tags=["images"], responses=refusals(413, 415, 422))
+async def newest(request: ApiRequest, data: Latest = None) -> Json[NewestAnswer]:
+    """The pictures that were indexed last, without a question."""
+    service, asked = request.service, data or NewestRequest()
+    where = EVERYWHERE if asked.where is None else where_of(asked.where)
+    limit = min(asked.limit, service.settings.max_limit)
+    return await service.answer(lambda: newest_answer(service.engine.newest(limit, asked.before, where)))
 
 
 @get(
@@ -44,4 +55,4 @@ async def thumbnail(request: ApiRequest, id: ImageIdPath, side: Side = 256) -> R
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
-ROUTES = [image, thumbnail]
+ROUTES = [image, newest, thumbnail]

@@ -55,7 +55,7 @@ export const embed = (file) => json("/api/embed/image", {
   method: "POST", headers: { "content-type": "application/octet-stream" }, body: file,
 });
 export const image = (id, signal) => get(`/api/images/${id}`, signal);
-export const newest = (limit, signal) => get(`/api/images?limit=${limit}`, signal);
+export const newest = (asked, signal) => post("/api/images/newest", asked, signal);
 export const stats = (signal) => get("/api/stats", signal);
 export const refused = (limit, offset, signal) => get(`/api/errors?limit=${limit}&offset=${offset}`, signal);
 export const retry = (path) => post("/api/errors/retry", path ? { path } : {});

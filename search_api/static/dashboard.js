@@ -1,8 +1,10 @@
 // How the machine is doing, at a glance.
 import { useState } from "preact/hooks";
+import * as api from "./api.js";
 import { ErrorSummary } from "./errors.js";
 import { useEvents } from "./events.js";
 import { html } from "./html.js";
+import { useLoaded } from "./loading.js";
 import { Memory } from "./memory.js";
 import { Tuning } from "./tuning.js";
 import { Verification } from "./verification.js";
@@ -59,15 +61,17 @@ function Progress({ progress, notices }) {
     </section>`;
 }
 
-function Folders({ stats }) {
-  const counts = Object.fromEntries((stats.folders ?? []).map(({ path, files }) => [path, files]));
+function Folders({ stats: { watching, indexed } }) {
+  const folders = Object.keys(watching);
+  const countIn = (path, signal) => api.newest({ limit: 1, where: { path } }, signal).then(({ matching }) => matching, () => null);
+  const { value: counts } = useLoaded((signal) => Promise.all(folders.map((path) => countIn(path, signal))), [folders.join(), indexed]);
   return html`
     <section class="panel card" aria-labelledby="folders-title">
       <h2 id="folders-title">${t("folders")}</h2>
       <table class="list">
         <thead><tr><th>${t("folders.path")}</th><th>${t("folders.watched")}</th><th class="number">${t("folders.files")}</th></tr></thead>
-        <tbody>${Object.entries(stats.watching).map(([path, state]) => html`
-          <tr><td><code>${path}</code></td><td>${tOr(`watched.${state}`, state)}</td><td class="number">${path in counts ? count(counts[path]) : "–"}</td></tr>`)}
+        <tbody>${folders.map((path, i) => html`
+          <tr><td><code>${path}</code></td><td>${tOr(`watched.${watching[path]}`, watching[path])}</td><td class="number">${Number.isInteger(counts?.[i]) ? count(counts[i]) : "–"}</td></tr>`)}
         </tbody>
       </table>
     </section>`;

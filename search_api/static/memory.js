@@ -31,7 +31,7 @@ export function Memory({ live }) {
       ${state && !state.available && html`<p>${t("memory.none")} <span class="dim">${state.reason}</span></p>`}
       ${history.error && !history.value && html`<${Failure} error=${history.error} />`}
       ${(free.error ?? asked.error) && html`<p class="bad">${(free.error ?? asked.error).message}</p>`}
-      ${grown.map((device) => html`<${Device} key=${device.device} ...${device} state=${state} />`)}
+      ${grown.filter(({ device }) => (device === "process") !== Boolean(state?.available)).map((device) => html`<${Device} key=${device.device} ...${device} state=${state} />`)}
       ${state && html`<${Outlook} state=${state} />`}
     </section>`;
 }
@@ -84,6 +84,6 @@ function useGrown(history, live) {
 function pointOf({ ledger = [], process }) {
   const parts = new Map();
   for (const { device, parts: own } of ledger) for (const { name, bytes: n } of own) parts.set(`${device} ${name}`, { device, name, bytes: n });
-  if (!ledger.length) for (const { name, bytes: n } of process?.parts ?? []) parts.set(`process ${name}`, { device: "process", name, bytes: n });
+  for (const { name, bytes: n } of process?.parts ?? []) parts.set(`process ${name}`, { device: "process", name, bytes: n });
   return { time: Date.now() / 1000, parts };
 }

@@ -99,6 +99,11 @@ export function body(question, { limit = PAGE, cursor } = {}) {
   return asked;
 }
 
+// Without a question: the newest pictures that pass the filters.
+export function browsing(question, { limit = PAGE, cursor } = {}) {
+  return { limit, ...cursor && { before: cursor }, ...nFilters(question) && { where: where(question) } };
+}
+
 function wire({ kind, value }) {
   return kind === "picture" ? { vector: decode(value.split(".")[1]) } : { [kind]: value };
 }

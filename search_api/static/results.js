@@ -1,7 +1,7 @@
 // The answer to the question in the address: asked while it is typed, the stale dropped, page by page, kept for "back".
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import * as api from "./api.js";
-import { body, isEmpty, keyOf } from "./question.js";
+import { body, browsing, isEmpty, keyOf } from "./question.js";
 import { useStore } from "./store.js";
 
 const TYPING_MS = 120;
@@ -73,14 +73,14 @@ export function useResults(question) {
 }
 
 function ask(question, options, signal) {
-  return isEmpty(question) ? api.newest(options.limit ?? 60, signal) : api.search(body(question, options), signal);
+  return isEmpty(question) ? api.newest(browsing(question, options), signal) : api.search(body(question, options), signal);
 }
 
 function joined(before, answer) {
   const known = new Set(before.hits.map(({ id }) => id));
   const hits = [...before.hits, ...(answer.hits ?? answer.images).filter(({ id }) => !known.has(id))];
   performance.mark("answer");
-  return { key: before.key, hits, cursor: answer.cursor ?? null, answer };
+  return { key: before.key, hits, cursor: answer.cursor ?? answer.before ?? null, answer };
 }
 
 function keep(key, results) {

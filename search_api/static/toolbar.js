@@ -32,8 +32,9 @@ function summary(question, { loading, isStale, hits, answer, cursor }, shown) {
   const n = shown.length;
   const more = cursor && n === hits.length ? "+" : "";
   const total = answer.index?.count;
+  const newest = { n, more: more && t("results.of", { total: answer.matching }) };
   const took = answer.took_ms ? ` · ${duration(answer.took_ms.total / 1000)}` : "";
-  return (total === undefined ? t("results.newest", { n }) : t("results.count", { n, more, total })) + took;
+  return (total === undefined ? t("results.newest", newest) : t("results.count", { n, more, total })) + took;
 }
 
 // Slides over the scores of what is loaded and acts at once, without asking the service again.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ImageRefused, InputError, NotFound, NotTuned
 from indexer.types import (
+    EVERYWHERE,
     PLAIN,
     BatchRow,
     EmbeddedImage,
@@ -35,6 +36,7 @@ from indexer.types import (
     MemoryHistory,
     MemorySeries,
     MixedQuery,
+    Newest,
     Options,
     Preprocess,
     Progress,
@@ -51,6 +53,7 @@ from indexer.types import (
     Tuning,
     VectorQuery,
     VerifyReport,
+    Where,
     content_hash,
     is_at_or_below,
 )
@@ -155,6 +158,12 @@ class FakeEngine:
         if id not in self.records:
             raise NotFound(f"No live image has the id {id}.")
         return self.records[id]
+
+    def newest(self, limit: int, before: int | None = None, where: Where = EVERYWHERE) -> Newest:
+        self._called("newest", (limit, before, where))
+        latest = [record for record in reversed(self.records.values()) if before is None or record.vector_id < before]
+        page = tuple(latest[:limit])
+        return Newest(page, len(self.records), page[-1].vector_id if len(latest) > limit else None)
 
     def thumbnail(self, id: str, side_px: int) -> bytes:
         self._called("thumbnail", (id, side_px))

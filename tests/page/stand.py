@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import io
 import json
+import math
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -75,7 +76,10 @@ class Shown:
 
     def answer(self) -> dict[str, Any]:
         width, height = SIZES[self.i % len(SIZES)]
-        paths = [f"/pictures/{self.colour}/{self.name}", *(f"/pictures/copies/{n} {self.name}" for n in range(1, self.copies))]
+        paths = [
+            f"/pictures/{self.colour}/{self.name}",
+            *(f"/pictures/copies/{n} {self.name}" for n in range(1, self.copies)),
+        ]
         return {
             "id": self.id, "path": paths[0], "paths": paths, "width": width, "height": height, "format": FORMATS[self.i % 3],
             "modified": f"20{10 + self.i % 16}-06-15T12:00:00Z", "size_bytes": 90_000 + 1000 * self.i,
@@ -149,10 +153,12 @@ class Stand:
 
     def reset(self, n: int = 120) -> None:
         """As new, with `n` pictures."""
-        self.pictures = [Shown(i, f"{i:03}.jpg", copies=2 if i == 3 else 1, alike=2 if i % 7 == 0 else 0) for i in range(n)]
+        self.pictures = [
+            Shown(i, f"{i:03}.jpg", copies=2 if i == 3 else 1, alike=2 if i % 7 == 0 else 0) for i in range(n)
+        ]
         self.stats = stats(n)
         self.memory = no_gpu()
-        self.history = history("process", ("anonymous", "file", "shared"))
+        self.history = history("process", ("heap", "libraries", "shared"))
         self.refused = [refused(i) for i in range(3)]
         self.tiers = {
             "same": [{"score": 1.0, "images": [each.answer()]} for each in self.pictures if each.copies > 1],
@@ -192,7 +198,8 @@ class Stand:
     # ------------------------------------------------------------ answers
 
     def search(self, asked: dict[str, Any]) -> dict[str, Any]:
-        found = [each for each in self.pictures if passes(each.answer(), asked.get("where", {}))]
+        named = {term["id"] for term in asked.get("query", [asked]) if "id" in term}
+        found = [each for each in self.pictures if each.id not in named and passes(each.answer(), asked.get("where", {}))]
         query = self.query(asked)
         scored = sorted(((float(each.vector @ query), each) for each in found), key=lambda pair: (-pair[0], pair[1].i))
         cut = 0.5 if asked.get("cut") == "auto" else None
@@ -224,7 +231,13 @@ class Stand:
 
     def hit(self, score: float, picture: Shown, *, folded: bool) -> dict[str, Any]:
         relevance = 1 / (1 + float(np.exp(-8 * (score - 0.5))))
-        return {**picture.answer(), "score": score, "relevance": relevance, "n_alike": picture.alike if folded else 0, "vector": None}
+        return {
+            **picture.answer(),
+            "score": score,
+            "relevance": relevance,
+            "n_alike": picture.alike if folded else 0,
+            "vector": None,
+        }
 
     def find(self, id: str) -> Shown:
         return next(each for each in self.pictures if each.id == id)
@@ -247,7 +260,7 @@ def stats(n: int) -> dict[str, Any]:
         "files": n + 1, "indexed": n, "errors": 3, "errors_by_reason": {"corrupt": 2, "too_many_pixels": 1}, "pending": 0,
         "oldest_pending_s": 0.0, "encoded_total": n, "cache_hits_total": n // 3, "removed_total": 1, "generation": 7,
         "index_bytes": 2560 * n, "images_per_s": 0.0, "limited_by": "idle", "progress": [], "watching": {"/pictures": "events"},
-        "notices": [], "spaces": [], "batch_size": 64, "batch_size_from": "tuned", "folders": [{"path": "/pictures", "files": n + 1}],
+        "notices": [], "spaces": [], "batch_size": 64, "batch_size_from": "tuned",
         "verify": {
             "ok": True, "started_at": "2026-11-22T09:00:00Z", "seconds": 1.5, "sample": 32, "repair": True, "files": n + 1,
             "contents": n, "features": n, "rows": n, "kept": 0, "reencoded": 32, "found": {"missing": 1}, "mended": {"missing": 1},
@@ -257,14 +270,25 @@ def stats(n: int) -> dict[str, Any]:
 
 
 def no_gpu() -> dict[str, Any]:
-    parts = [{"name": name, "bytes": n} for name, n in (("anonymous", 800_000_000), ("file", 300_000_000), ("shared", 50_000_000))]
+    parts = [
+        {"name": name, "bytes": n}
+        for name, n in (("heap", 800_000_000), ("libraries", 300_000_000), ("shared", 50_000_000))
+    ]
     return {
         "available": False, "reason": "no NVIDIA driver", "devices": [], "ledger": [], "leaks": [],
         "process": {"rss_bytes": 1_150_000_000, "parts": parts}, "forecast": {"exact_images": 4_000_000, "compressed_images": 40_000_000},
     }  # fmt: skip
 
 
-PARTS = {"weights": 1.3, "activations": 0.9, "index": 2.6, "reserve": 0.4, "context": 0.5, "other_processes": 1.1, "unexplained": 0.1}
+PARTS = {
+    "weights": 1.3,
+    "activations": 0.9,
+    "index": 2.6,
+    "reserve": 0.4,
+    "context": 0.5,
+    "other_processes": 1.1,
+    "unexplained": 0.1,
+}
 GB = 1_000_000_000
 
 
@@ -273,12 +297,12 @@ def gpu(**more: float) -> dict[str, Any]:
     parts = [{"name": name, "bytes": int(n * GB)} for name, n in {**PARTS, **more}.items()]
     return {
         "available": True, "reason": "", "devices": [],
-        "ledger": [{"device": 0, "name": "NVIDIA H100", "total_bytes": 80 * GB, "parts": parts, "processes": [], "explained_share": 0.99}],
+        "ledger": [{"device": "gpu0", "name": "NVIDIA H100", "total_bytes": 80 * GB, "parts": parts, "processes": [], "explained_share": 0.99}],
         "process": {"rss_bytes": 2 * GB, "parts": []}, "forecast": {"exact_images": 28_000_000, "compressed_images": 250_000_000}, "leaks": [],
     }  # fmt: skip
 
 
-def history(device: int | str, names: tuple[str, ...], n: int = 120, until: float = 1_763_812_800.0) -> dict[str, Any]:
+def history(device: str, names: tuple[str, ...], n: int = 120, until: float = 1_763_812_800.0) -> dict[str, Any]:
     wave = np.sin(np.arange(n) / 9) * 0.15 + 1
     return {
         "step_s": 5.0, "times": [until - 5.0 * (n - i) for i in range(n)],
@@ -317,11 +341,21 @@ def _routes(stand: Stand) -> list[Any]:
     async def embed(request: AnyRequest) -> dict[str, Any]:
         data = await request.body()
         vector = vector_of_picture(data)
-        return {"id": hashlib.sha256(data).hexdigest(), "feature": list(vector), "embedding": None, "model": "stand", "space": "0" * 16}
+        return {
+            "id": hashlib.sha256(data).hexdigest(),
+            "feature": list(vector),
+            "embedding": None,
+            "model": "stand",
+            "space": "0" * 16,
+        }
 
-    @get("/api/images")
-    async def newest(limit: FromQuery[int] = 20) -> dict[str, Any]:
-        return {"images": [each.answer() for each in reversed(stand.pictures)][:limit], "cursor": None}
+    @post("/api/images/newest", status_code=200)
+    async def newest(request: AnyRequest) -> dict[str, Any]:
+        asked = await request.json()
+        found = [each for each in reversed(stand.pictures) if passes(each.answer(), asked.get("where", {}))]
+        page = [each for each in found if each.i < asked.get("before", math.inf)][: asked["limit"]]
+        before = page[-1].i if page and page[-1] is not found[-1] else None
+        return {"images": [each.answer() for each in page], "matching": len(found), "before": before}
 
     @get("/api/images/{id:str}")
     async def image(id: FromPath[str]) -> dict[str, Any]:
@@ -368,7 +402,18 @@ def _routes(stand: Stand) -> list[Any]:
 
     @post("/api/tune", status_code=202)
     async def tune() -> dict[str, Any]:
-        stand.stats["progress"] = [{"task": "tune", "running": True, "n_done": 2, "n_total": 9, "rate_per_s": 1.0, "eta_s": 7.0, "summary": {}, "error": ""}]
+        stand.stats["progress"] = [
+            {
+                "task": "tune",
+                "running": True,
+                "n_done": 2,
+                "n_total": 9,
+                "rate_per_s": 1.0,
+                "eta_s": 7.0,
+                "summary": {},
+                "error": "",
+            }
+        ]
         return {}
 
     @post("/api/index/verify", status_code=202)
@@ -393,7 +438,6 @@ def _routes(stand: Stand) -> list[Any]:
                 stand.listeners.remove(listener)
 
         return Stream(told(), media_type="text/event-stream")
-
 
     return [search, embed, newest, image, thumbnail, stats, errors, retry, why, memory, memory_history, release, tuning, tune,
             verify, duplicates, events]  # fmt: skip

@@ -38,7 +38,7 @@ def assert_accessible(page: Page, axe: str) -> None:
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("look", ["light", "dark", "phone"])
 def test_axe_finds_nothing(visit: Visit, stand: Stand, axe: str, path: str, look: str) -> None:
-    stand.memory, stand.history = gpu(), history(0, tuple(PARTS))
+    stand.memory, stand.history = gpu(), history("gpu0", tuple(PARTS))
     options = {"viewport": PHONE, "has_touch": True, "is_mobile": True} if look == "phone" else {"color_scheme": look}
     page = visit(path, bypass_csp=True, **options)
     page.locator(PAGES[path]).first.wait_for()
@@ -75,7 +75,11 @@ def test_everything_is_reached_by_the_tab_key(visit: Visit) -> None:
     reached = []
     for _ in range(22):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText || document.activeElement.id"))
+        reached.append(
+            page.evaluate(
+                "document.activeElement.ariaLabel || document.activeElement.innerText || document.activeElement.id"
+            )
+        )
     wanted = ["To the content", "Search", "Dashboard", "Language", "Help", "Describe a picture", "Search with a picture",
               "Auto", "Filters", "Download the results", "More like 000.jpg", "Like 000.jpg"]  # fmt: skip
     assert [each for each in reached if each.strip() in wanted] == wanted

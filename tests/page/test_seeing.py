@@ -26,7 +26,7 @@ def figure(page: Page, name: str) -> Locator:
 
 def with_gpu(stand: Stand) -> None:
     stand.memory = gpu()
-    stand.history = history(0, tuple(PARTS))
+    stand.history = history("gpu0", tuple(PARTS))
 
 
 def inked(page: Page) -> int:
@@ -48,14 +48,22 @@ def test_gpu_memory_is_stacked_by_component_and_grows_with_the_feed(visit: Visit
     with_gpu(stand)
     page = visit("/dashboard")
     memory = panel(page, "GPU memory")
-    for part in ("weights 1.3 GB", "allocator's reserve 400 MB", "index 2.6 GB", "other processes 1.1 GB", "unexplained 100 MB"):
+    for part in (
+        "weights 1.3 GB",
+        "allocator's reserve 400 MB",
+        "index 2.6 GB",
+        "other processes 1.1 GB",
+        "unexplained 100 MB",
+    ):
         expect(memory).to_contain_text(part)
     expect(memory).to_contain_text(re.compile(r"NVIDIA H100: 7 GB of 80 GB"))
     expect(memory).to_contain_text("Room for about 28,000,000 more pictures")
     expect(memory).to_contain_text("No leak seen")
     page.wait_for_function("document.querySelector('.chart canvas')?.width > 0")
     assert inked(page) > 20_000
-    stand.tell("gpu", gpu(index=5.0) | {"leaks": [{"component": "index", "sentence": "The index grows by 2 MB a second."}]})
+    stand.tell(
+        "gpu", gpu(index=5.0) | {"leaks": [{"component": "index", "sentence": "The index grows by 2 MB a second."}]}
+    )
     expect(memory).to_contain_text("index 5 GB")
     expect(memory.get_by_role("alert")).to_have_text("The index grows by 2 MB a second.")
     expect(memory.get_by_role("img")).to_have_attribute("aria-label", re.compile(r"now 9\.3 GB"))
@@ -68,7 +76,13 @@ def test_the_queue_is_told_as_it_is_now(visit: Visit, stand: Stand) -> None:
     with page.expect_response("**/api/events?*"):
         page.reload()
     stand.tell("queue", QUEUE)
-    for name, text in (("rate", "812/s"), ("queue", "120"), ("queue", "oldest 2.5 s"), ("limit", "encoding"), ("batch", "32")):
+    for name, text in (
+        ("rate", "812/s"),
+        ("queue", "120"),
+        ("queue", "oldest 2.5 s"),
+        ("limit", "encoding"),
+        ("batch", "32"),
+    ):
         expect(figure(page, name)).to_contain_text(text)
 
 
@@ -109,7 +123,7 @@ def test_where_tuning_is_not_possible_it_says_what_to_do(visit: Visit, stand: St
 
 def test_folders_errors_and_the_last_verification_are_there(visit: Visit, stand: Stand) -> None:
     page = visit("/dashboard")
-    expect(panel(page, "Watched folders")).to_contain_text(re.compile(r"/pictures\s*events\s*121"))
+    expect(panel(page, "Watched folders")).to_contain_text(re.compile(r"/pictures\s*events\s*120"))
     errors = panel(page, "3 files refused")
     expect(errors).to_contain_text(re.compile(r"Damaged\s*2.*Too many pixels\s*1"))
     errors.get_by_role("button", name="Retry all").click()
