@@ -23,7 +23,8 @@ _TYPES = {
 }
 _PAGE_POLICY = (
     "default-src 'none'; script-src {scripts}; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.DOTALL)
 
@@ -61,7 +62,7 @@ def _suffix(name: str) -> str:
 
 
 def _scripts(data: bytes) -> str:
-    """Our own files and nothing inline, but for the import map, which browsers take only inline: it goes by its hash."""
+    """Our own files, and of what is inline the import map alone, by its hash: browsers take it from no file."""
     hashes = [b64encode(hashlib.sha256(each).digest()).decode() for each in _IMPORT_MAP.findall(data)]
     return " ".join(["'self'", *(f"'sha256-{each}'" for each in hashes)])
 

@@ -16,7 +16,6 @@ from search_api.queries import image_id, where_of
 from search_api.responses import Json
 from search_api.schemas import ImageAnswer, NewestAnswer, NewestRequest
 
-Latest = JSONBody[NewestRequest | None]
 Side = Annotated[int, QueryParameter(ge=16, le=1024, description="It fits into a square of this side, pixels.")]
 
 
@@ -28,12 +27,12 @@ async def image(request: ApiRequest, id: ImageIdPath) -> Json[ImageAnswer]:
 
 
 @post("/api/images/newest", status_code=200, tags=["images"], responses=refusals(413, 415, 422))
-async def newest(request: ApiRequest, data: Latest = None) -> Json[NewestAnswer]:
+async def newest(request: ApiRequest, data: JSONBody[NewestRequest]) -> Json[NewestAnswer]:
     """The pictures that were indexed last, without a question."""
-    service, asked = request.service, data or NewestRequest()
-    where = EVERYWHERE if asked.where is None else where_of(asked.where)
-    limit = min(asked.limit, service.settings.max_limit)
-    return await service.answer(lambda: newest_answer(service.engine.newest(limit, asked.before, where)))
+    service = request.service
+    where = EVERYWHERE if data.where is None else where_of(data.where)
+    limit = min(data.limit, service.settings.max_limit)
+    return await service.answer(lambda: newest_answer(service.engine.newest(limit, data.before, where)))
 
 
 @get(

@@ -1,6 +1,6 @@
 // The API reference, drawn from the OpenAPI document, with a form to try each operation.
 let spec;
-let key = "";
+let key = sessionStorage.getItem("key") ?? "";
 
 const JSON_TYPE = "application/json";
 const resolve = (schema) => schema?.$ref ? spec.components.schemas[schema.$ref.split("/").pop()] : schema ?? {};
@@ -145,16 +145,25 @@ function curl(url, method, body, data) {
 
 // ---------------------------------------------------------------- the page
 
+// The key is shared with the other pages of this tab.
+function keyInput(event, done) {
+  const input = el("input", { type: "password", placeholder: "API key", ariaLabel: "API key", autocomplete: "off", value: key });
+  input.addEventListener(event, () => { key = input.value.trim(); sessionStorage.setItem("key", key); done(); });
+  return input;
+}
+
 async function draw() {
   const main = document.getElementById("reference");
-  const response = await fetch("/api/openapi.json");
+  const response = await fetch("/api/openapi.json", { headers: key ? { authorization: `Bearer ${key}` } : {} });
+  if (response.status === 401) {
+    main.replaceChildren(el("p", { textContent: "This service asks for a key." }), el("p", {}, keyInput("change", draw)));
+    return;
+  }
   spec = await response.json();
   const operations = Object.entries(spec.paths).flatMap(([path, item]) => Object.entries(item).map(([method, op]) => ({ path, method, op })));
   const parts = spec.info.description.split("\n\n").map((paragraph) => prose("p", paragraph));
   if (spec.components.securitySchemes) {
-    const input = el("input", { type: "password", placeholder: "API key", ariaLabel: "API key", autocomplete: "off" });
-    input.addEventListener("input", () => { key = input.value; });
-    parts.push(el("p", {}, input));
+    parts.push(el("p", {}, keyInput("input", () => {})));
   }
   for (const tag of spec.tags) {
     const tagged = operations.filter(({ op }) => op.tags?.includes(tag.name));

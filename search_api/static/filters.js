@@ -29,7 +29,9 @@ export function Filters({ question, folders, onAsk }) {
         ${FORMATS.map((format) => html`
           <label class="choice"><input type="checkbox" checked=${question.formats.includes(format)} onChange=${() => toggle(format)} />${format}</label>`)}
       </fieldset>
-      <label class="choice"><input type="checkbox" checked=${question.fold} onChange=${() => onAsk({ fold: !question.fold })} />${t("filters.fold")}</label>
-      <button type="button" class="quiet" onClick=${reset}>${t("filters.reset")}</button>
+      <div class="row">
+        <label class="choice"><input type="checkbox" checked=${question.fold} onChange=${() => onAsk({ fold: !question.fold })} />${t("filters.fold")}</label>
+        <button type="button" class="quiet" onClick=${reset}>${t("filters.reset")}</button>
+      </div>
     </section>`;
 }

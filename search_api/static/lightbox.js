@@ -14,6 +14,7 @@ export function Lightbox({ id, hits, act, liked, disliked }) {
   useLayoutEffect(() => {
     const shown = dialog.current;
     shown.showModal();
+    shown.focus(); // not its first button: nothing is chosen yet
     return () => { shown.close(); };
   }, []);
   useEffect(() => () => document.querySelector(`.open[data-id="${CSS.escape(id)}"]`)?.focus(), [id]);
@@ -29,7 +30,7 @@ export function Lightbox({ id, hits, act, liked, disliked }) {
     if (deed && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); deed(); }
   };
   return html`
-    <dialog ref=${dialog} class="lightbox" tabindex="-1" autofocus aria-label=${hit ? nameOf(hit.path) : t("lightbox")} onKeyDown=${press}
+    <dialog ref=${dialog} class="lightbox" tabindex="-1" aria-label=${hit ? nameOf(hit.path) : t("lightbox")} onKeyDown=${press}
       onCancel=${(event) => { event.preventDefault(); act.close(); }} onClick=${(event) => event.target === event.currentTarget && act.close()}>
       <div class="lightbox-bar">
         <span class="name">${hit && nameOf(hit.path)}</span>

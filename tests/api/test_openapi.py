@@ -24,6 +24,7 @@ PROMISED = {
     ("post", "/api/search"),
     ("post", "/api/search/image"),
     ("get", "/api/images/{id}"),
+    ("post", "/api/images/newest"),
     ("get", "/api/images/{id}/thumbnail"),
     ("get", "/api/images/{id}/similar"),
     ("get", "/api/stats"),

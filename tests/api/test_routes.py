@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from datetime import datetime, timedelta
 from urllib.parse import quote, quote_plus
 
@@ -383,15 +384,39 @@ def test_not_ready_is_a_503_with_each_check(http: Http, engine: FakeEngine) -> N
     assert response.json()["checks"] == {"model": "fail: loading", "index": "ok"}
 
 
-@pytest.mark.parametrize("path", ["/", "/api/docs", "/favicon.ico", "/static/app.js", "/static/style.css"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/dashboard",
+        "/api/docs",
+        "/favicon.ico",
+        "/static/main.js",
+        "/static/vendor/preact.js",
+        "/static/style.css",
+    ],
+)
 def test_pages_load_from_here_alone_and_can_be_kept(http: Http, path: str) -> None:
     response = http.get(path)
     assert response.status_code == 200
-    assert "script-src 'self';" in response.headers["content-security-policy"]
+    assert re.search("script-src 'self'( 'sha256-[^']+')?;", response.headers["content-security-policy"])
     assert "unsafe" not in response.headers["content-security-policy"]
-    assert not any(outside in response.text for outside in ("https:", "http://127", "<script>", "style=", "onclick"))
+    outside = ("https:", "http://127", "<script>", ' style="', "onclick=")
+    assert not any(each in response.text for each in outside)
     again = http.get(path, headers={"if-none-match": response.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_newest_pictures_are_told_page_by_page_without_a_question(http: Http, engine: FakeEngine) -> None:
+    first = http.post("/api/images/newest", json={"limit": 3, "where": {"format": ["jpeg"]}}).json()
+    assert [each["id"] for each in first["images"]] == [id_of(i) for i in (4, 3, 2)]
+    assert first["matching"] == 5
+    rest = http.post("/api/images/newest", json={"limit": 3, "before": first["before"]}).json()
+    assert [each["id"] for each in rest["images"]] == [id_of(1), id_of(0)]
+    assert rest["before"] is None
+    assert len(http.post("/api/images/newest", json={}).json()["images"]) == 5
+    assert [call[1][2].format for call in engine.calls if call[0] == "newest"] == [("jpeg",), (), ()]  # type: ignore[index]
+    assert http.post("/api/images/newest", json={"before": 0}).status_code == 422
 
 
 def test_without_a_measured_batch_the_answer_is_a_problem(http: Http, engine: FakeEngine) -> None:

@@ -54,8 +54,7 @@ def visit(browser: Browser, stand: Stand) -> Iterator[Callable[..., Page]]:
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on("console", lambda said: note(said.type, said.text))
         origin = url or stand.url
-        page.on("request", lambda request: request.url.startswith((origin, "data:", "blob:" + origin))
-                or faults.append(f"asked {request.url}"))  # fmt: skip
+        page.on("request", lambda request: known(request.url, origin))
         page.goto(origin + path)
         page.locator("main").wait_for()
         return page
@@ -63,6 +62,10 @@ def visit(browser: Browser, stand: Stand) -> Iterator[Callable[..., Page]]:
     def note(kind: str, text: str) -> None:
         if kind in ("error", "warning") and not any(noise in text for noise in KNOWN_NOISE):
             faults.append(f"{kind}: {text}")
+
+    def known(asked: str, origin: str) -> None:
+        if not asked.startswith((origin, "data:", "blob:" + origin)):
+            faults.append(f"asked {asked}")
 
     yield start
     for context in contexts:

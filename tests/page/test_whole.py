@@ -20,6 +20,17 @@ from tests.page.test_searching import box, offer, tiles
 
 Visit = Callable[..., Page]
 N = 24
+SETTINGS = """
+[watch]
+folders = ["pictures"]
+settle_s = 0.1
+[model]
+name = "demo"
+[store]
+dir = "data"
+[decode]
+workers = 1
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +45,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(pictures: Path) -> Iterator[str]:
     settings = pictures.parent / "config.toml"
-    settings.write_text(
-        '[watch]\nfolders = ["pictures"]\nsettle_s = 0.1\n[model]\nname = "demo"\n[store]\ndir = "data"\n[decode]\nworkers = 1\n'
-    )
+    settings.write_text(SETTINGS)
     with open_engine(load(settings, {}).config) as engine:
         assert engine.wait_idle(60)
         server = Server(create_app(engine, ApiSettings()), bind("127.0.0.1", 0))
@@ -71,7 +80,9 @@ def test_words_pictures_and_weights_find_scenes(there: Visit, pictures: Path) ->
 
 
 def test_examples_filters_folds_and_cuts_are_understood(there: Visit) -> None:
-    page = there("/?q=circle&with=-1:text:red&format=PNG&format=JPEG&in=pictures&from=2020-01-01&to=2100-01-01&min=480&cut=auto")
+    page = there(
+        "/?q=circle&with=-1:text:red&format=PNG&format=JPEG&in=pictures&from=2020-01-01&to=2100-01-01&min=480&cut=auto"
+    )
     page.wait_for_load_state()
     expect(page.locator(".notice, .tile").first).to_be_visible()
     expect(page.get_by_text("That did not work")).to_have_count(0)

@@ -45,6 +45,30 @@ def remove(world: World, id: str) -> None:
     world.index.remove(np.array([record.vector_id]))
 
 
+@pytest.mark.parametrize("where", [Where(), Where(width_px=Range(1, None))])
+def test_the_newest_come_page_by_page_and_only_while_they_are_there(where: Where) -> None:
+    world = World("visual")
+    added = [add(world, b"new %d" % i) for i in range(4)]
+    first = world.search.newest(2, where=where)
+    assert [each.hash.hex() for each in first.images] == added[:1:-1]
+    assert first.matching == len(world.index)
+    remove(world, added[1])
+    second = world.search.newest(2, first.before, where)
+    assert second.images[0].hash.hex() == added[0]
+    assert second.matching == len(world.index)
+    rest = world.search.newest(1000, second.before, where)
+    assert rest.before is None
+    assert len(first.images) + len(second.images) + len(rest.images) == len(world.index)
+    assert [each.vector_id for each in rest.images] == sorted((each.vector_id for each in rest.images), reverse=True)
+
+
+def test_the_newest_pass_the_filter() -> None:
+    world = World("visual")
+    add(world, b"new")
+    assert len(world.search.newest(10, where=Where(path=("/w/new-*",))).images) == 1
+    assert world.search.newest(10, where=Where(width_px=Range(10**6, None))).images == ()
+
+
 @settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), limit=st.integers(1, 9), space=st.sampled_from(["visual", "joint"]))
 def test_a_cursor_skips_and_repeats_nothing_while_images_come_and_go(seed: int, limit: int, space: str) -> None:
