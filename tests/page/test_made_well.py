@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.page.made_up import PARTS, gpu, history
 from tests.page.stand import Stand, serving
+from tests.page.waiting import until
 
 Visit = Callable[..., Page]
 STATIC = Path(__file__).parents[2] / "search_api" / "static"
@@ -179,7 +180,7 @@ def test_the_policy_lets_no_inline_script_run_but_the_import_map(browser: Browse
       script.append("window.ran = true");
       document.body.append(script);
     }""")
-    page.wait_for_function("broken.length > 0")
+    until(page, "broken.length > 0")
     assert page.evaluate("window.ran") is None
     page.close()
 
@@ -208,7 +209,7 @@ def test_where_a_key_is_set_the_page_asks_for_it_and_sends_it(visit: Visit, lock
     expect(dialog).to_have_count(0)
     picture = page.locator(".tile img").first
     expect(picture).to_have_attribute("src", re.compile("^blob:"))
-    page.wait_for_function("document.querySelector('.tile img').naturalWidth > 0")
+    until(page, "document.querySelector('.tile img').naturalWidth > 0")
     assert page.evaluate("[localStorage.key, sessionStorage.key('key')].length") == 2
     assert KEY not in page.url and KEY not in page.evaluate("JSON.stringify(localStorage)")
     page.reload()

@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.page.pictures import DIM, HOSTILE, Shown, drawing
 from tests.page.stand import Stand
+from tests.page.waiting import until
 
 Visit = Callable[..., Page]
 RED = drawing("red", "bar", 320, 240)
@@ -239,7 +240,7 @@ def test_who_cannot_scroll_has_a_button(visit: Visit) -> None:
 def test_nothing_moves_when_pictures_come(visit: Visit) -> None:
     page = visit("/?q=red", init=SHIFTS)
     expect(status(page)).to_contain_text("60+")
-    page.wait_for_function("[...document.images].slice(0, 8).every((each) => each.complete && each.naturalWidth)")
+    until(page, "[...document.images].slice(0, 8).every((each) => each.complete && each.naturalWidth)")
     assert page.evaluate("shifted") < 0.02
     assert page.locator(".tile img[loading=lazy]").count() > 40
     widths = page.evaluate("[...document.images].map((each) => each.naturalWidth)")
@@ -435,6 +436,6 @@ def test_the_first_picture_stands_soon_after_the_answer(visit: Visit, stand: Sta
     for colour in ("red", "green", "blue", "grey", "violet"):
         box(page).fill(f"{colour} hill")
         expect(page).to_have_title(f"{colour} hill · lookalike")
-        page.wait_for_function("(n) => performance.getEntriesByName('first result').length > n", arg=len(took_ms))
+        until(page, f"performance.getEntriesByName('first result').length > {len(took_ms)}")
         took_ms.append(page.evaluate("performance.getEntriesByName('first result').at(-1).duration"))
     assert min(took_ms) < 150  # other work on the machine only ever adds to it

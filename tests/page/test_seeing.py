@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.page.made_up import GB, PARTS, gpu, history
 from tests.page.stand import Stand
+from tests.page.waiting import until
 
 Visit = Callable[..., Page]
 QUEUE = {
@@ -59,7 +60,7 @@ def test_gpu_memory_is_stacked_by_component_and_grows_with_the_feed(visit: Visit
     expect(memory).to_contain_text(re.compile(r"NVIDIA H100: 7 GB of 80 GB"))
     expect(memory).to_contain_text("Room for about 28,000,000 more pictures")
     expect(memory).to_contain_text("No leak seen")
-    page.wait_for_function("document.querySelector('.chart canvas')?.width > 0")
+    until(page, "document.querySelector('.chart canvas')?.width > 0")
     assert inked(page) > 20_000
     leak = {"component": "index", "sentence": "The index grows by 2 MB a second."}
     stand.tell("gpu", gpu(index=5.0) | {"leaks": [leak]})
@@ -86,7 +87,7 @@ def test_without_a_gpu_it_says_so_and_shows_the_process(visit: Visit) -> None:
     expect(memory).to_contain_text("There is no GPU to measure")
     expect(memory).to_contain_text("no NVIDIA driver")
     expect(memory.locator(".legend li")).to_have_count(3)
-    page.wait_for_function("document.querySelector('.chart canvas')?.width > 0")
+    until(page, "document.querySelector('.chart canvas')?.width > 0")
     assert inked(page) > 20_000
 
 
