@@ -36,11 +36,11 @@ LOOKS: dict[str, dict[str, Any]] = {
         "is_mobile": True,
     },
 }
-WORDS = "a red circle beside a blue star"
+WORDS = "orange hearts"
 PAGES = {
     "first": ("/", ".tile img"),
     "search": (f"/?q={WORDS.replace(' ', '+')}&with=-0.5:text:green", ".tile img"),
-    "filters": ("/?q=a+heart&format=PNG&format=JPEG&min=480", ".filters"),
+    "filters": ("/?q=a+heart&format=PNG&format=JPEG&min=480", ".tile img"),
     "large": ("/?q=a+heart", ".tile img"),
     "duplicates": ("/duplicates", "main > p, main > .notice"),
     "errors": ("/errors", "main .panel + .panel"),

@@ -53,12 +53,15 @@ const Swatch = ({ i }) => html`<svg class="swatch" viewBox="0 0 8 8" aria-hidden
 
 function Outlook({ state: { forecast, leaks } }) {
   return html`
-    ${forecast && html`<p data-forecast>${t("memory.forecast", { n: forecast.exact_images })}${
-      forecast.compressed_images ? ` ${t("memory.forecast.compressed", { n: forecast.compressed_images })}` : ""}</p>`}
+    ${forecast && html`<p data-forecast>${t("memory.forecast", { n: roughly(forecast.exact_images) })}${
+      forecast.compressed_images ? ` ${t("memory.forecast.compressed", { n: roughly(forecast.compressed_images) })}` : ""}</p>`}
     ${leaks && (leaks.length
       ? leaks.map(({ sentence }) => html`<p class="bad" role="alert">${sentence}</p>`)
       : html`<p class="dim">${t("memory.no-leak")}</p>`)}`;
 }
+
+// Two figures: a forecast knows no more.
+const roughly = (n) => Number(n.toPrecision(2));
 
 // The history with what came since, by device: [{device, times, series: [{name, bytes}]}].
 function useGrown(history, live) {
