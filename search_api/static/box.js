@@ -6,6 +6,7 @@ import { Icon, IconButton } from "./icons.js";
 import { picturesIn, termOf, useOffering } from "./offering.js";
 import { EMPTY, isEmpty, signed } from "./question.js";
 import { recent } from "./recent.js";
+import { sentenceOf } from "./states.js";
 import { useStore } from "./store.js";
 import { t } from "./words.js";
 
@@ -29,7 +30,7 @@ export function Box({ question, onAsk, onEnter }) {
     setProblem(null);
     setReading(true);
     try { addTerms(await Promise.all(files.slice(0, 4).map(termOf))); }
-    catch (error) { setProblem(error.kind ? error.message : t("offline.short")); }
+    catch (error) { setProblem(sentenceOf(error)); }
     return setReading(false);
   }, []);
   const addTerm = useCallback((term) => addTerms([term]), []);

@@ -4,7 +4,7 @@ import { follow } from "./address.js";
 import * as api from "./api.js";
 import { html } from "./html.js";
 import { useDeed, useLoaded } from "./loading.js";
-import { Failure, Loading, Notice } from "./states.js";
+import { Failure, Loading, Notice, sentenceOf } from "./states.js";
 import { say } from "./toast.js";
 import { bytes, count, moment, t, tOr } from "./words.js";
 
@@ -22,7 +22,7 @@ export function Page({ stats }) {
         <h2 id="refused">${value ? t("errors.count", { n: value.total }) : t("page.errors")}</h2>
         ${value?.total > 0 && html`<button type="button" disabled=${retry.isRunning} onClick=${() => retry.run()}>${t("retry.all")}</button>`}
       </header>
-      ${retry.error && html`<p class="bad" role="alert">${retry.error.kind === "no-route" ? t("no-route") : retry.error.message}</p>`}
+      ${retry.error && html`<p class="bad" role="alert">${sentenceOf(retry.error)}</p>`}
       ${error ? html`<${Failure} error=${error} onRetry=${again} />` : !value ? html`<${Loading} />`
         : value.total === 0 ? html`<${Notice} icon="like" title=${t("errors.none")}><p>${t("errors.none.todo")}</p><//>`
         : html`<${Refused} files=${value.errors} onRetry=${(path) => retry.run(path)} isBusy=${retry.isRunning} />`}
@@ -57,7 +57,7 @@ function Why() {
         <input name="path" required aria-label=${t("why.path")} placeholder=${t("why.example")} spellcheck=${false} />
         <button>${t("why.ask")}</button>
       </form>
-      <p role="status" class=${why.error ? "bad" : ""}>${why.error?.message ?? answer?.sentence ?? ""}</p>
+      <p role="status" class=${why.error ? "bad" : ""}>${why.error ? sentenceOf(why.error) : answer?.sentence}</p>
     </section>`;
 }
 
@@ -71,7 +71,7 @@ export function ErrorSummary({ stats }) {
         <h2 id="error-summary">${t("errors.count", { n: stats.errors })}</h2>
         ${stats.errors > 0 && html`<button type="button" disabled=${retry.isRunning} onClick=${() => retry.run()}>${t("retry.all")}</button>`}
       </header>
-      ${retry.error && html`<p class="bad" role="alert">${retry.error.message}</p>`}
+      ${retry.error && html`<p class="bad" role="alert">${sentenceOf(retry.error)}</p>`}
       ${reasons.length > 0 && html`
         <table class="list"><tbody>${reasons.map(([reason, n]) => html`
           <tr><td>${tOr(`reason.${reason}`, reason)}</td><td class="number">${count(n)}</td></tr>`)}</tbody></table>

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { colourOf, Stack } from "./chart.js";
 import { html } from "./html.js";
 import { useDeed, useLoaded } from "./loading.js";
-import { Failure } from "./states.js";
+import { Failure, sentenceOf } from "./states.js";
 import { say } from "./toast.js";
 import { bytes, t, tOr } from "./words.js";
 
@@ -30,7 +30,7 @@ export function Memory({ live }) {
       </header>
       ${state && !state.available && html`<p>${t("memory.none")} <span class="dim">${state.reason}</span></p>`}
       ${history.error && !history.value && html`<${Failure} error=${history.error} />`}
-      ${(free.error ?? asked.error) && html`<p class="bad">${(free.error ?? asked.error).message}</p>`}
+      ${(free.error ?? asked.error) && html`<p class="bad">${sentenceOf(free.error ?? asked.error)}</p>`}
       ${grown.filter(({ device }) => (device === "process") !== Boolean(state?.available)).map((device) => html`<${Device} key=${device.device} ...${device} state=${state} />`)}
       ${state && html`<${Outlook} state=${state} />`}
     </section>`;

@@ -17,6 +17,7 @@ import { above, Toolbar } from "./toolbar.js";
 import { t } from "./words.js";
 
 const EXAMPLES = ["example.1", "example.2", "example.3", "example.4"];
+const REFRESH_MS = 2000;
 const MEANT_MS = 2000; // a search looked at for so long was meant
 
 export function SearchPage({ href, stats }) {
@@ -126,15 +127,26 @@ function useDeeds(question) {
   }, []);
 }
 
-// Ids that were indexed while the page was open; each event asks the question again.
+// Ids that were indexed while the page was open. News ask the question again, now or soon: while much comes in, the
+// service has better things to do than to answer the same question four times a second.
 function useFresh(refresh) {
   const [fresh, setFresh] = useState(new Set());
+  const latest = useRef();
+  latest.current = refresh;
+  const soon = useMemo(() => atMostEvery(REFRESH_MS, () => latest.current()), []);
   const onIndex = useCallback(({ added = [], removed = 0 }) => {
     if (added.length) setFresh((before) => new Set([...before, ...added].slice(-500)));
-    if (added.length || removed) refresh();
-  }, [refresh]);
+    if (added.length || removed) soon();
+  }, []);
   useEvents({ index: onIndex, again: refresh });
   return fresh;
+}
+
+// Calls `work` at once, but not sooner than so long after the last time: then later, once.
+function atMostEvery(ms, work) {
+  let last = -Infinity, timer;
+  const now = () => { timer = undefined; last = performance.now(); work(); };
+  return () => { timer ??= setTimeout(now, Math.max(0, last + ms - performance.now())); };
 }
 
 // A question in few words, for the title and for recent searches.

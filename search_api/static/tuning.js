@@ -2,20 +2,22 @@
 import * as api from "./api.js";
 import { html } from "./html.js";
 import { useDeed, useLoaded } from "./loading.js";
+import { sentenceOf } from "./states.js";
+import { askStats } from "./stats.js";
 import { bytes, count, duration, moment, rate, t } from "./words.js";
 
 export function Tuning({ stats }) {
   const isTuning = stats?.progress.some(({ task, running }) => running && task.startsWith("tun")) ?? false;
   const { value, error } = useLoaded(api.tuning, [isTuning]);
-  const tune = useDeed(api.tune);
+  const tune = useDeed(api.tune, askStats);
   return html`
     <section class="panel card" aria-labelledby="tuning">
       <header>
         <h2 id="tuning">${t("tuning")}</h2>
         <button type="button" disabled=${isTuning || tune.isRunning} onClick=${() => tune.run()}>${t(isTuning ? "tuning.running" : "tuning.run")}</button>
       </header>
-      ${tune.error && html`<p class="bad" role="alert">${tune.error.message}</p>`}
-      ${error && html`<p class="dim">${error.kind === "not-tuned" ? t("tuning.none") : error.message}</p>`}
+      ${tune.error && html`<p class="bad" role="alert">${sentenceOf(tune.error)}</p>`}
+      ${error && html`<p class="dim">${error.kind === "not-tuned" ? t("tuning.none") : sentenceOf(error)}</p>`}
       ${value && !error && html`<${Rows} tuning=${value} />`}
     </section>`;
 }

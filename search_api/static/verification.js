@@ -2,18 +2,20 @@
 import * as api from "./api.js";
 import { html } from "./html.js";
 import { useDeed } from "./loading.js";
+import { sentenceOf } from "./states.js";
+import { askStats } from "./stats.js";
 import { count, duration, moment, t, tOr } from "./words.js";
 
 export function Verification({ stats: { verify: report, progress } }) {
   const isRunning = progress.some(({ task, running }) => running && task === "verify");
-  const verify = useDeed(api.verify);
+  const verify = useDeed(api.verify, askStats);
   return html`
     <section class="panel card" aria-labelledby="verification">
       <header>
         <h2 id="verification">${t("verify")}</h2>
         <button type="button" disabled=${isRunning || verify.isRunning} onClick=${() => verify.run()}>${t(isRunning ? "verify.running" : "verify.run")}</button>
       </header>
-      ${verify.error && html`<p class="bad" role="alert">${verify.error.message}</p>`}
+      ${verify.error && html`<p class="bad" role="alert">${sentenceOf(verify.error)}</p>`}
       ${report ? html`<${Report} report=${report} />` : html`<p class="dim">${t("verify.none")}</p>`}
     </section>`;
 }

@@ -108,7 +108,7 @@ def gpu(**more: float) -> dict[str, Any]:
 def history(device: str, names: tuple[str, ...], n: int = 120, until: float = 1_763_812_800.0) -> dict[str, Any]:
     wave = np.sin(np.arange(n) / 9) * 0.15 + 1
     return {
-        "step_s": 5.0,
+        "step_s": 5,
         "times": [until - 5.0 * (n - i) for i in range(n)],
         "series": [
             {
@@ -119,6 +119,12 @@ def history(device: str, names: tuple[str, ...], n: int = 120, until: float = 1_
             for name in names
         ],
     }
+
+
+def leak(sentence: str) -> dict[str, Any]:
+    """One that is told in this sentence."""
+    rates = {"bytes_per_s": 2e6, "bytes_per_request": 1e4, "since": "2026-11-22T11:00:00Z"}
+    return {"component": "index", **rates, "sentence": sentence}
 
 
 def progress(task: str) -> dict[str, Any]:

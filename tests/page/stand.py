@@ -13,8 +13,9 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
@@ -27,6 +28,20 @@ from search_api.errors import problem
 from search_api.gate import Gate
 from search_api.responses import problem_response
 from search_api.routes import pages
+from search_api.schemas import (
+    EmbedImageAnswer,
+    ErrorsAnswer,
+    GpuMemoryAnswer,
+    ImageAnswer,
+    MemoryHistoryAnswer,
+    NewestAnswer,
+    NewestRequest,
+    ReleasedAnswer,
+    SearchAnswer,
+    SearchRequest,
+    StatsAnswer,
+    TuningAnswer,
+)
 from search_api.server import Server, bind
 from search_api.service import Service
 from search_api.settings import ApiSettings
@@ -35,6 +50,7 @@ from tests.page.made_up import TUNING, history, no_gpu, progress, refused, stats
 from tests.page.pictures import DIM, FORMATS, Shown, vector_of, vector_of_picture
 
 AnyRequest = Request[Any, Any, Any]
+Told = TypeVar("Told")
 
 
 @dataclass
@@ -181,49 +197,61 @@ def passes(image: dict[str, Any], where: dict[str, Any]) -> bool:
 # ---------------------------------------------------------------- routes
 
 
+def told(kind: type[Told], members: dict[str, Any]) -> Told:
+    """The answer, if it is one: the stand can say nothing that the wire format does not know."""
+    return msgspec.convert(members, kind)
+
+
 def _routes(stand: Stand) -> list[Any]:
     @post("/api/search", status_code=200)
-    async def search(request: AnyRequest) -> dict[str, Any]:
+    async def search(request: AnyRequest) -> SearchAnswer:
         asked = await request.json()
+        msgspec.convert(asked, SearchRequest)
         if (event := stand.held.get(asked.get("text", ""))) is not None:
             await asyncio.to_thread(event.wait, 20)
-        return stand.search(asked)
+        return told(SearchAnswer, stand.search(asked))
 
     @post("/api/embed/image", status_code=200)
-    async def embed(request: AnyRequest) -> dict[str, Any]:
+    async def embed(request: AnyRequest) -> EmbedImageAnswer:
         data = await request.body()
         vector = vector_of_picture(data)
-        return {
-            "id": hashlib.sha256(data).hexdigest(),
-            "feature": list(vector),
-            "embedding": None,
-            "model": "stand",
-            "space": "0" * 16,
-        }
+        return told(
+            EmbedImageAnswer,
+            {
+                "id": hashlib.sha256(data).hexdigest(),
+                "feature": vector.tolist(),
+                "embedding": None,
+                "model": "stand",
+                "space": "0" * 16,
+            },
+        )
 
     @post("/api/images/newest", status_code=200)
-    async def newest(request: AnyRequest) -> dict[str, Any]:
+    async def newest(request: AnyRequest) -> NewestAnswer:
         asked = await request.json()
+        msgspec.convert(asked, NewestRequest)
         found = [each for each in reversed(stand.pictures) if passes(each.answer(), asked.get("where", {}))]
         page = [each for each in found if each.i < asked.get("before", math.inf)][: asked["limit"]]
         before = page[-1].i if page and page[-1] is not found[-1] else None
-        return {"images": [each.answer() for each in page], "matching": len(found), "before": before}
+        return told(
+            NewestAnswer, {"images": [each.answer() for each in page], "matching": len(found), "before": before}
+        )
 
     @get("/api/images/{id:str}")
-    async def image(id: FromPath[str]) -> dict[str, Any]:
-        return stand.find(id).answer()
+    async def image(id: FromPath[str]) -> ImageAnswer:
+        return told(ImageAnswer, stand.find(id).answer())
 
     @get("/api/images/{id:str}/thumbnail", media_type="image/jpeg")
     async def thumbnail(id: FromPath[str], side: FromQuery[int] = 256) -> Response[bytes]:
         return Response(stand.find(id).draw(side), media_type="image/jpeg", headers={"cache-control": "max-age=99"})
 
     @get("/api/stats")
-    async def stats() -> dict[str, Any]:
-        return stand.stats
+    async def stats() -> StatsAnswer:
+        return told(StatsAnswer, stand.stats)
 
     @get("/api/errors")
-    async def errors() -> dict[str, Any]:
-        return {"errors": stand.refused, "limit": 100, "offset": 0, "total": len(stand.refused)}
+    async def errors() -> ErrorsAnswer:
+        return told(ErrorsAnswer, {"errors": stand.refused, "limit": 100, "offset": 0, "total": len(stand.refused)})
 
     @post("/api/errors/retry", status_code=202)
     async def retry(request: AnyRequest) -> dict[str, Any]:
@@ -237,20 +265,20 @@ def _routes(stand: Stand) -> list[Any]:
         return {"path": path, "sentence": f"Nothing is at {path}."}
 
     @get("/api/gpu/memory")
-    async def memory() -> dict[str, Any]:
-        return stand.memory
+    async def memory() -> GpuMemoryAnswer:
+        return told(GpuMemoryAnswer, stand.memory)
 
     @get("/api/gpu/memory/history")
-    async def memory_history() -> dict[str, Any]:
-        return stand.history
+    async def memory_history() -> MemoryHistoryAnswer:
+        return told(MemoryHistoryAnswer, stand.history)
 
     @post("/api/gpu/memory/release", status_code=200)
-    async def release() -> dict[str, Any]:
-        return {"freed_bytes": 400_000_000, "devices": []}
+    async def release() -> ReleasedAnswer:
+        return told(ReleasedAnswer, {"freed_bytes": 400_000_000, "devices": {}})
 
     @get("/api/tune")
-    async def tuning() -> dict[str, Any]:
-        return TUNING
+    async def tuning() -> TuningAnswer:
+        return told(TuningAnswer, TUNING)
 
     @post("/api/tune", status_code=202)
     async def tune() -> dict[str, Any]:
@@ -270,7 +298,7 @@ def _routes(stand: Stand) -> list[Any]:
         listener: asyncio.Queue[bytes | None] = asyncio.Queue()
         stand.listeners.append(listener)
 
-        async def told() -> AsyncIterator[bytes]:
+        async def frames() -> AsyncIterator[bytes]:
             try:
                 yield b": welcome\n\n"
                 while (message := await listener.get()) is not None:
@@ -278,7 +306,7 @@ def _routes(stand: Stand) -> list[Any]:
             finally:
                 stand.listeners.remove(listener)
 
-        return Stream(told(), media_type="text/event-stream")
+        return Stream(frames(), media_type="text/event-stream")
 
     return [
         search,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.page.made_up import GB, PARTS, gpu, history
+from tests.page.made_up import GB, PARTS, gpu, history, leak
 from tests.page.stand import Stand
 from tests.page.waiting import until
 
@@ -62,8 +62,7 @@ def test_gpu_memory_is_stacked_by_component_and_grows_with_the_feed(visit: Visit
     expect(memory).to_contain_text("No leak seen")
     until(page, "document.querySelector('.chart canvas')?.width > 0")
     assert inked(page) > 20_000
-    leak = {"component": "index", "sentence": "The index grows by 2 MB a second."}
-    stand.tell("gpu", gpu(index=5.0) | {"leaks": [leak]})
+    stand.tell("gpu", gpu(index=5.0) | {"leaks": [leak("The index grows by 2 MB a second.")]})
     expect(memory).to_contain_text("index 5 GB")
     expect(memory.get_by_role("alert")).to_have_text("The index grows by 2 MB a second.")
     expect(memory.get_by_role("img")).to_have_attribute("aria-label", re.compile(r"now 9\.3 GB"))
@@ -133,7 +132,7 @@ def test_folders_errors_and_the_last_verification_are_there(visit: Visit, stand:
 
 
 def test_a_leaking_process_is_told_without_a_gpu_too(visit: Visit, stand: Stand) -> None:
-    stand.memory["leaks"] = [{"component": "process", "sentence": "The process grows by 1 MB a second."}]
+    stand.memory["leaks"] = [leak("The process grows by 1 MB a second.")]
     page = visit("/dashboard")
     expect(page.get_by_role("alert").filter(has_text="The process grows")).to_be_visible()
     assert stand.memory["process"]["rss_bytes"] > GB
