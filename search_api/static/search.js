@@ -37,13 +37,10 @@ export function SearchPage({ href, stats }) {
   }, [href, results.isStale]);
   useEffect(() => { document.title = label ? `${label} · lookalike` : "lookalike"; }, [label]);
 
-  const enter = () => {
-    remember(label, searchOf(location.href));
-    document.querySelector(".open")?.focus({ preventScroll: true });
-  };
+  const enter = useEntering(!results.isStale && !results.loading);
   return html`
     <h1 class="unseen">${t("page.search")}</h1>
-    <${Box} question=${question} onAsk=${act.ask} onEnter=${enter} />
+    <${Box} question=${question} onAsk=${act.ask} onEnter=${() => { remember(label, searchOf(location.href)); enter(); }} />
     ${isEmpty(question) && html`<${Suggestions} />`}
     ${(!isEmpty(question) || shown.length > 0) && html`
       <${Toolbar} question=${question} results=${results} shown=${shown} isFiltering=${isFiltering}
@@ -125,6 +122,17 @@ function useDeeds(question) {
       copy,
     };
   }, []);
+}
+
+// Enter goes to the first picture, as soon as the answer is there.
+function useEntering(isAnswered) {
+  const [isMeant, setMeant] = useState(false);
+  useEffect(() => {
+    if (!isMeant || !isAnswered) return;
+    setMeant(false);
+    document.querySelector(".open")?.focus({ preventScroll: true });
+  }, [isMeant, isAnswered]);
+  return () => setMeant(true);
 }
 
 // Ids that were indexed while the page was open. News ask the question again, now or soon: while much comes in, the

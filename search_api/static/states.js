@@ -8,19 +8,21 @@ export function Notice({ icon = "picture", title, children }) {
   return html`<div class="notice" role="status"><${Icon} name=${icon} /><h2>${title}</h2>${children}</div>`;
 }
 
+export const isLacking = (error) => LACKING.includes(error.kind);
+
 const LACKING = ["no-route", "method-not-allowed"]; // a service that is older than this page
 
 // What went wrong, in a sentence.
 export function sentenceOf(error) {
   if (error instanceof Unreachable) return t("offline.short");
-  return LACKING.includes(error.kind) ? t("no-route") : error.message;
+  return isLacking(error) ? t("no-route") : error.message;
 }
 
 export function Failure({ error, onRetry }) {
   if (error instanceof Unreachable) return html`<${Notice} icon="alert" title=${t("offline")}><p>${t("offline.todo")}</p><//>`;
   if (error.kind === "no-text-tower") return html`<${Notice} icon="picture" title=${t("no-text")}><p>${t("no-text.todo")}</p><//>`;
   if (error.status === 401) return html`<${Notice} icon="alert" title=${t("key.wanted")} />`;
-  if (LACKING.includes(error.kind)) return html`<${Notice} icon="alert" title=${t("no-route")}><p>${t("no-route.todo")}</p><//>`;
+  if (isLacking(error)) return html`<${Notice} icon="alert" title=${t("no-route")}><p>${t("no-route.todo")}</p><//>`;
   return html`
     <${Notice} icon="alert" title=${t("failed")}>
       <p>${error.message}</p>

@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import { html } from "./html.js";
 import { useDeed, useLoaded } from "./loading.js";
-import { sentenceOf } from "./states.js";
+import { isLacking, sentenceOf } from "./states.js";
 import { askStats } from "./stats.js";
 import { bytes, count, duration, moment, rate, t } from "./words.js";
 
@@ -16,7 +16,7 @@ export function Tuning({ stats }) {
         <h2 id="tuning">${t("tuning")}</h2>
         <button type="button" disabled=${isTuning || tune.isRunning} onClick=${() => tune.run()}>${t(isTuning ? "tuning.running" : "tuning.run")}</button>
       </header>
-      ${tune.error && html`<p class="bad" role="alert">${sentenceOf(tune.error)}</p>`}
+      ${tune.error && html`<p class="bad" role="alert">${isLacking(tune.error) ? t("tuning.by-hand") : sentenceOf(tune.error)}</p>`}
       ${error && html`<p class="dim">${error.kind === "not-tuned" ? t("tuning.none") : sentenceOf(error)}</p>`}
       ${value && !error && html`<${Rows} tuning=${value} />`}
     </section>`;

@@ -115,6 +115,13 @@ def test_where_tuning_is_not_possible_it_says_what_to_do(visit: Visit, stand: St
     expect(panel(page, "Batch sizes").get_by_role("alert")).to_contain_text("indexer tune batch")
 
 
+def test_a_service_that_cannot_measure_says_how_to(visit: Visit, stand: Stand) -> None:
+    page = visit("/dashboard")
+    stand.refusals["/api/tune"] = (405, "method-not-allowed", "Method Not Allowed")
+    panel(page, "Batch sizes").get_by_role("button", name="Measure").click()
+    expect(panel(page, "Batch sizes").get_by_role("alert")).to_contain_text("run indexer tune batch")
+
+
 def test_folders_errors_and_the_last_verification_are_there(visit: Visit, stand: Stand) -> None:
     page = visit("/dashboard")
     expect(panel(page, "Watched folders")).to_contain_text(re.compile(r"/pictures\s*events\s*120"))
