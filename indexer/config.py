@@ -54,10 +54,13 @@ class Model(_Section):
 
     name: str = "ViT-H-14"
     pretrained: str = "laion2b_s32b_b79k"
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     batch_size: AutoOrInt = "auto"
     idle_release_s: float = Field(default=0.0, ge=0, le=604_800)
+    gate_overlap: float = Field(default=0.95, ge=0, le=1)
+    gate_cosine: float = Field(default=0.99, ge=-1, le=1)
+    allow_ungated: bool = False
 
 
 class Store(_Section):

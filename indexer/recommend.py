@@ -27,6 +27,8 @@ BATCH_SHARE: Final = 4
 """One part in so many of what the weights leave is for a batch: the rest is for the index, which grows."""
 
 _WIDTHS: Final = {"fp32": 4, "fp16": 2, "bf16": 2}
+_SUM_BYTES: Final = {"int8": 4, "fp8": 2}
+"""A number of the activations where matrices have eight bits: int8 adds up in 32, fp8 answers in bfloat16."""
 _INPUT_BYTES: Final = 3 * (1 + 4 + 4)
 """A pixel of the input: as it comes, as float32, and normalised."""
 
@@ -38,7 +40,7 @@ class Machine:
     Attributes:
         kind: `cpu` or `cuda`.
         memory_bytes: Of the device.
-        precision: What the model runs in there.
+        precision: What the model runs in there; see `EmbeddingSpace`.
         n_cores: That this process may use.
         name: For people.
     """
@@ -95,11 +97,15 @@ def card(memory_gib: float, n_cores: int) -> Machine:
 
 
 def _weight_bytes(model: ModelSize, precision: str) -> int:
-    return model.n_parameters * _WIDTHS[precision]
+    eight_bits, _, rest = precision.rpartition("+")
+    n_bytes = {"int8": model.n_int8, "fp8": model.n_fp8}.get(eight_bits, 0)
+    return n_bytes + (model.n_parameters - n_bytes) * _WIDTHS[rest]
 
 
 def _picture_bytes(model: ModelSize, precision: str) -> int:
-    return model.n_activations * _WIDTHS[precision] + model.side_px**2 * _INPUT_BYTES
+    eight_bits, _, rest = precision.rpartition("+")
+    width = max(_WIDTHS[rest], _SUM_BYTES.get(eight_bits, 0))
+    return model.n_activations * width + model.side_px**2 * _INPUT_BYTES
 
 
 def _left_bytes(model: ModelSize, machine: Machine) -> int:
@@ -113,7 +119,11 @@ def _precision(machine: Machine) -> Advice:
         "bf16": "half the memory of fp32, with its range",
         "fp32": "the reference; half precision is slow on a CPU that has no instructions for it",
     }
-    return Advice("model.precision", machine.precision, reasons[machine.precision])
+    eight_bits, _, rest = machine.precision.rpartition("+")
+    if eight_bits:
+        reason = f"asked for: matrices of the image tower in {eight_bits}, the rest in {rest}; it must pass the gate"
+        return Advice("model.precision", eight_bits, f"{reason}, `indexer evaluate --precision {eight_bits}`")
+    return Advice("model.precision", rest, reasons[rest])
 
 
 def _batch(model: ModelSize, machine: Machine, left: int) -> Advice:

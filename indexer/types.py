@@ -145,7 +145,9 @@ class EmbeddingSpace:
     Attributes:
         model: Architecture, as open_clip names it.
         weights: SHA-256 (hex) of the weights' file, or `random-<seed>`.
-        precision: Precision class the tower runs in: `fp32`, `fp16`, `bf16`, ...
+        precision: Precision class the model runs in: `fp32`, `fp16`, `bf16`; or `int8+fp16` and the like, where the
+            matrices of the image tower's blocks have eight bits, and all else, text tower included, has the second.
+            The projection is float32 in all of them.
         dim: Length of a visual feature.
         preprocess: See `Preprocess`.
     """
@@ -156,6 +158,11 @@ class EmbeddingSpace:
     dim: int
     preprocess: Preprocess
     normalisation: Literal["l2"] = "l2"
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether the precision costs so much that it must pass the gate."""
+        return "+" in self.precision
 
     @property
     def fingerprint(self) -> str:
@@ -720,12 +727,75 @@ class ModelSize:
         n_activations: Numbers alive at once while the image tower computes one picture, about.
         side_px: Side of its pictures.
         dim: Length of a visual feature.
+        n_int8: Of the parameters, those that are bytes in int8.
+        n_fp8: In fp8.
     """
 
     n_parameters: int
     n_activations: int
     side_px: int
     dim: int
+    n_int8: int = 0
+    n_fp8: int = 0
+
+
+# ---------------------------------------------------------------- the gate
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What encoding took in one precision.
+
+    Attributes:
+        precision: See `EmbeddingSpace`.
+        images_per_s: From the median time of a batch.
+        memory_bytes: Most memory held, weights included; see `indexer.ports.MemoryMeter`.
+        weights_bytes: Of both towers.
+    """
+
+    precision: str
+    images_per_s: float
+    memory_bytes: int
+    weights_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How features in a cheaper precision compare with those in FP32, on the user's own images.
+
+    Attributes:
+        fingerprint: Of the cheaper space; `model`, `weights` and `precision` as there.
+        model: See `EmbeddingSpace`.
+        weights: See `EmbeddingSpace`.
+        precision: See `EmbeddingSpace`.
+        device: The device's name.
+        n_indexed: Images in the catalogue.
+        n_images: Images encoded in both.
+        n_queries: Those of them whose nearest neighbours were compared.
+        cosine_mean: Of each image's two features; `cosine_p1` is the first percentile, `cosine_min` the lowest.
+        overlap: Mean share of the ten nearest in FP32 that are among the ten nearest in the other.
+        overlap_error: Standard error of that mean.
+        reference: What FP32 took.
+        candidate: What the other took.
+        measured_at: Seconds since the epoch.
+    """
+
+    fingerprint: str
+    model: str
+    weights: str
+    precision: str
+    device: str
+    n_indexed: int
+    n_images: int
+    n_queries: int
+    cosine_mean: float
+    cosine_p1: float
+    cosine_min: float
+    overlap: float
+    overlap_error: float
+    reference: Effort
+    candidate: Effort
+    measured_at: float
 
 
 # ---------------------------------------------------------------- the state of the whole

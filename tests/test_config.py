@@ -165,7 +165,8 @@ def test_an_error_names_where_it_was_set_its_key_and_what_is_allowed(tmp_path: P
     with pytest.raises(ConfigError) as caught:
         load_in(tmp_path, '[model]\nprecision = "fp7"\n')
     assert str(caught.value) == (
-        "config.toml: model.precision: 'fp7' cannot be used: choose one of auto, fp32, fp16, bf16 (default: 'auto')"
+        "config.toml: model.precision: 'fp7' cannot be used: choose one of auto, fp32, fp16, bf16, int8, fp8 "
+        "(default: 'auto')"
     )
 
 

@@ -7,6 +7,7 @@ import rich_click as click
 from indexer.cli.demo import demo
 from indexer.cli.door import Door
 from indexer.cli.embed import embed
+from indexer.cli.evaluate import evaluate
 from indexer.cli.gpu import gpu
 from indexer.cli.model import model
 from indexer.cli.options import global_options
@@ -44,6 +45,7 @@ def cli() -> None:
 
 
 for verb in (
-    demo, serve, watch, stop, rebuild, rescan, verify, search, embed, status, why, gpu, tune, recommend, model, config,
+    demo, serve, watch, stop, rebuild, rescan, verify, search, embed, status, why, gpu, tune, evaluate, recommend,
+    model, config,
 ):  # fmt: skip
     cli.add_command(verb)

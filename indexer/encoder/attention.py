@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 
 class SelfAttention(nn.Module):
@@ -15,8 +15,8 @@ class SelfAttention(nn.Module):
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
-        self.in_proj_weight = attention.in_proj_weight
-        self.in_proj_bias = attention.in_proj_bias
+        self.in_proj = nn.Linear(attention.embed_dim, 3 * attention.embed_dim, device="meta")
+        self.in_proj.weight, self.in_proj.bias = attention.in_proj_weight, attention.in_proj_bias
         self.out_proj = attention.out_proj
         self.n_heads = attention.num_heads
         self.head_width = attention.head_dim
@@ -26,7 +26,7 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, None]:
         """Attention of `query` (n, tokens, width) over itself; key and value are the same tensor, and ignored."""
         n, n_tokens, width = query.shape
-        split = linear(query, self.in_proj_weight, self.in_proj_bias).view(n, n_tokens, 3, self.n_heads, -1)
+        split = self.in_proj(query).view(n, n_tokens, 3, self.n_heads, -1)
         q, k, v = split.permute(2, 0, 3, 1, 4)  # each (n, heads, tokens, head width)
         if attn_mask is not None and attn_mask.ndim == 3:  # one mask for each text and head
             attn_mask = attn_mask.view(n, self.n_heads, n_tokens, n_tokens)

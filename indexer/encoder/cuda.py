@@ -149,7 +149,7 @@ def _kernels(tower: nn.Module, device: torch.device) -> list[SDPBackend]:
         return [*_CANDIDATES, SDPBackend.MATH]
     like = attentions[0]
     shape = (CHUNK, len(positions), 3, like.n_heads, like.head_width)
-    qkv = torch.randn(shape, device=device, dtype=like.in_proj_weight.dtype).permute(2, 0, 3, 1, 4)
+    qkv = torch.randn(shape, device=device, dtype=positions.dtype).permute(2, 0, 3, 1, 4)
     times_ms = {kernel: _time_ms(kernel, *qkv) for kernel in _CANDIDATES}
     best = min(times_ms, key=times_ms.__getitem__)
     _log.debug("Attention kernels, ms: %s", {kernel.name: round(ms, 3) for kernel, ms in times_ms.items()})

@@ -14,6 +14,12 @@ from indexer.errors import ConfigError, DeviceFailed, DeviceOutOfMemory
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
+EIGHT_BITS = ("int8", "fp8")
+"""Precisions of most of the image tower's matrices; the rest of the model then has a wider one."""
+
+LEAST_CAPABILITY = {"int8": (7, 5), "fp8": (8, 9)}
+"""CUDA compute capability from which a device multiplies such matrices: Turing, and Ada and Hopper."""
+
 _OUT_OF_MEMORY_MARKS = (
     "out of memory",
     "not enough memory",  # the CPU allocator
@@ -25,14 +31,25 @@ _OUT_OF_MEMORY_MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device and the precision class that the towers run in there."""
+    """A device and the precision class that the towers run in there.
+
+    Attributes:
+        device: Where.
+        precision: `fp32`, `fp16` or `bf16`; or eight bits and the precision of the rest, such as `int8+bf16`.
+    """
 
     device: torch.device
     precision: str
 
     @property
     def dtype(self) -> torch.dtype:
-        return DTYPES[self.precision]
+        """Of everything that is not in eight bits."""
+        return DTYPES[self.precision.rpartition("+")[2]]
+
+    @property
+    def eight_bits(self) -> str | None:
+        """`int8` or `fp8` where most matrices of the image tower are in it."""
+        return self.precision.partition("+")[0] if "+" in self.precision else None
 
 
 def place(device: str = "auto", precision: str = "auto") -> Placement:
@@ -40,16 +57,22 @@ def place(device: str = "auto", precision: str = "auto") -> Placement:
 
     Args:
         device: `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
-        precision: `auto` (fp16 on CUDA, bf16 on a CPU that computes in it natively, else fp32), `fp32`, `fp16`, `bf16`.
+        precision: `auto` (fp16 on CUDA, bf16 on a CPU that computes in it natively, else fp32), `fp32`, `fp16`, `bf16`,
+            `int8` (the rest as with `auto`), or `fp8` (the rest in bf16, the only one that its product comes out in).
 
     Raises:
         ConfigError: The device is not there, or the precision makes no sense on it.
     """
     chosen = _device(device)
+    usual = "fp16" if chosen.type == "cuda" else "bf16" if cpu_has_bf16() else "fp32"
     if precision == "auto":
-        precision = "fp16" if chosen.type == "cuda" else "bf16" if cpu_has_bf16() else "fp32"
+        return Placement(chosen, usual)
+    if precision in EIGHT_BITS:
+        _require_eight_bits(chosen, precision)
+        return Placement(chosen, f"{precision}+{'bf16' if precision == 'fp8' else usual}")
     if precision not in DTYPES:
-        raise ConfigError(f'model.precision: "{precision}" is none of "auto", {", ".join(map(_quoted, DTYPES))}')
+        known = ", ".join(map(_quoted, (*DTYPES, *EIGHT_BITS)))
+        raise ConfigError(f'model.precision: "{precision}" is none of "auto", {known}')
     if chosen.type == "cpu" and precision == "fp16":
         raise ConfigError(
             "model.precision: fp16 on a CPU is many times slower than any other choice, since CPUs multiply such "
@@ -62,6 +85,30 @@ def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 natively, and so faster than FP32: AVX512-BF16, AMX, or Arm's BF16."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def cpu_has_int8() -> bool:
+    """Whether this CPU multiplies bytes and adds them up in 32 bits: VNNI or AMX. Older ones saturate at 16 bits."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
+def _require_eight_bits(device: torch.device, precision: str) -> None:
+    if device.type == "cpu":
+        if precision == "fp8":
+            raise ConfigError('model.precision: no CPU multiplies fp8; set "int8" or "auto"')
+        if not cpu_has_int8():
+            raise ConfigError(
+                'model.precision: int8 needs a CPU with VNNI or AMX, which this one has not; set "fp32" or "auto"'
+            )
+        return
+    least, found = LEAST_CAPABILITY[precision], torch.cuda.get_device_capability(device)
+    if found < least:
+        other = '"int8" or "auto"' if found >= LEAST_CAPABILITY["int8"] else '"auto"'
+        raise ConfigError(
+            f"model.precision: {precision} needs compute capability {least[0]}.{least[1]}, and "
+            f"{torch.cuda.get_device_name(device)} has {found[0]}.{found[1]}; set {other}"
+        )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from indexer.encoder.cuda import CudaTower
 from indexer.encoder.device import Placement, device_errors, place, release
 from indexer.encoder.digest import weights_digest
 from indexer.encoder.hub import HubFile, fetch
+from indexer.encoder.quantised import quantise
 from indexer.encoder.text import TextTower, tokenizer_of
 from indexer.encoder.tower import Tower, build, load, parameter_bytes, untrained
 from indexer.encoder.weights import Weights, read_weights
@@ -28,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 class OpenClipEncoder:
     """One open_clip model on one device, in half precision where that is fast. Belongs to one thread.
+
+    In int8 and fp8 the matrices of the image tower's blocks have eight bits (see `indexer.encoder.quantised`); its
+    first and last layers and the whole text tower have the precision of the rest, the projection has float32.
 
     The same pixels give the same feature whatever batch they travel in: to the last bit on the CPU that it was measured
     on (AVX-512, FP32 and BF16, batches of 1 to 16), and to a 1 - cosine of at most 1e-5 on every device.
@@ -55,6 +59,8 @@ class OpenClipEncoder:
         model, weights, digest = _gather(checkpoint, digests)
         with device_errors(placement.device), torch.inference_mode():
             loaded = load(model, weights, placement, checkpoint)
+            if placement.eight_bits:
+                quantise(model.visual, placement.eight_bits)
             self._pass, dim = _image_pass(model, checkpoint, placement)
             self._text = _text_tower(model.to(placement.device), checkpoint, placement) if loaded.has_text else None
             self.weights_bytes = _n_bytes(model if loaded.has_text else model.visual)

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from indexer.encoder.attention import shorten_attention
 from indexer.encoder.checkpoint import Checkpoint
+from indexer.encoder.device import EIGHT_BITS
+from indexer.encoder.quantised import quantisable
 from indexer.encoder.tower import build
 from indexer.types import ModelSize
 
@@ -27,7 +30,11 @@ def size_of(checkpoint: Checkpoint) -> ModelSize:
     side = checkpoint.preprocess.side_px
     most, dim = _passed(visual, torch.empty((1, 3, side, side), device="meta"))
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    return ModelSize(n_parameters, most, side, dim)
+    shorten_attention(visual)
+    n_bytes = [
+        sum(layer.weight.numel() for layer in quantisable(visual, precision).values()) for precision in EIGHT_BITS
+    ]
+    return ModelSize(n_parameters, most, side, dim, *n_bytes)
 
 
 def _passed(visual: nn.Module, pixels: Tensor) -> tuple[int, int]:

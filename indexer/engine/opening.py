@@ -13,6 +13,7 @@ from pathlib import Path
 from indexer.catalogue.reader import CatalogueReader
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
+from indexer.engine.gate import require_gate
 from indexer.engine.parts import (
     Model,
     open_index,
@@ -48,7 +49,8 @@ def open_engine(config: Config, *, watch: bool = True, model: OpenModel = open_m
         model: Opens decoders and encoder, and puts on the stack what closes them.
 
     Raises:
-        ConfigError: A watched folder is not there, or model settings cannot be used.
+        ConfigError: A watched folder is not there, or model settings cannot be used, or a lossy precision has not
+            passed the gate.
         StoreLocked: Another process serves this store.
         StoreError: The store cannot be opened.
         ModelError: The model cannot be had or does not fit.
@@ -71,6 +73,7 @@ def _open_engine(config: Config, watch: bool, model: OpenModel) -> RunningEngine
             require_folders(config, catalogue)
             forget_unwatched(catalogue, watched_folders(config))
         opened = model(config, data, stack)
+        require_gate(config, data, opened.embedder.space)
         cache = DiskFeatureCache(data.features, opened.embedder.space)
         stack.callback(cache.close)
         parts = open_parts(config, data, opened, catalogue, cache, stack, lists=True)

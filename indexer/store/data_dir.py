@@ -40,6 +40,7 @@ class DataDir:
         index: Snapshots, a folder for each embedding space.
         tuned: What was measured of batches.
         tuned_index: What was measured of searches.
+        gated: What was measured of precisions.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,6 +50,7 @@ class DataDir:
         self.index = path / "index"
         self.tuned = path / "tuned.json"
         self.tuned_index = path / "tuned-index.json"
+        self.gated = path / "gated.json"
         self._lock_file = path / "lock"
         self._descriptor: int | None = None
 

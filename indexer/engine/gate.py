@@ -1,0 +1,37 @@
+"""Whether a lossy precision may be served."""
+
+from __future__ import annotations
+
+import logging
+
+from indexer.config import Config
+from indexer.errors import ConfigError
+from indexer.evaluate import shortfall
+from indexer.store.data_dir import DataDir
+from indexer.store.gated import read_evaluation
+from indexer.types import EmbeddingSpace
+
+logger = logging.getLogger(__name__)
+
+
+def require_gate(config: Config, data: DataDir, space: EmbeddingSpace) -> None:
+    """Refuse a lossy precision that has not passed the gate on this store's images, unless told to allow it.
+
+    Raises:
+        ConfigError: It has not; says how to run the gate.
+    """
+    if not space.is_lossy:
+        return
+    precision = config.model.precision
+    evaluation = read_evaluation(data.gated, space.fingerprint)
+    if evaluation is None:
+        trouble = f"{precision} has not passed the gate on your images with {space.model}"
+        remedy = f"run `indexer evaluate --precision {precision}`"
+    else:
+        wrong = shortfall(evaluation, config.model.gate_overlap, config.model.gate_cosine)
+        if not wrong:
+            return
+        trouble, remedy = f"{precision} has failed the gate on your images ({wrong})", 'set "auto"'
+    if not config.model.allow_ungated:
+        raise ConfigError(f"model.precision: {trouble}; {remedy}, or set model.allow_ungated = true to serve it anyway")
+    logger.warning("%s; it is served since model.allow_ungated is set", trouble)
