@@ -18,14 +18,19 @@ models = st.builds(
 )
 
 
-@given(models, st.floats(1, 200), st.sampled_from(["cpu", "cuda"]), st.sampled_from(["fp32", "bf16", "fp16"]))
+@given(
+    models,
+    st.floats(1, 200),
+    st.sampled_from(["cpu", "cuda"]),
+    st.sampled_from(["fp32", "bf16", "fp16", "int8+fp32", "fp8+bf16"]),
+)
 def test_weights_and_a_batch_fit_into_the_device_where_the_model_does(
     model: ModelSize, gib: float, kind: str, precision: str
 ) -> None:
     machine = Machine("cuda" if kind == "cuda" else "cpu", int(gib * GIB), precision, 8, "it")
     size = batch_size(model, machine)
     assert 1 <= size <= MOST_PICTURES[machine.kind]
-    width = 4 if precision == "fp32" else 2
+    width = 4 if precision.endswith("fp32") else 2
     if recommend(model, machine).fits:
         assert width * (model.n_parameters + size * model.n_activations) < machine.memory_bytes
 
@@ -55,3 +60,14 @@ def test_every_setting_has_its_reason() -> None:
     assert found["decode.workers"].value == decode_workers(64) == 16
     assert "985 M parameters are 3.94 GB" in found["model.batch_size"].reason
     assert all(advice.reason for advice in found.values())
+
+
+def test_eight_bits_make_room_for_the_index_and_are_to_pass_the_gate() -> None:
+    model = ModelSize(985_000_000, 257 * 1280 * 12, 224, 1280, n_int8=629_145_600, n_fp8=419_430_400)
+    for precision, n_bytes in (("fp16", 1.97), ("int8+fp16", 1.34), ("fp8+bf16", 1.55), ("int8+fp32", 2.05)):
+        machine = Machine("cuda", 8 * GIB, precision, 8, "a card")
+        found = {advice.setting: advice for advice in recommend(model, machine).settings}
+        assert f"985 M parameters are {n_bytes} GB in {precision}" in found["model.batch_size"].reason
+        eight_bits = precision.partition("+")[0]
+        assert found["model.precision"].value == eight_bits
+        assert ("indexer evaluate" in found["model.precision"].reason) == ("+" in precision)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from indexer.encoder.device import device_errors, place
+from indexer.encoder.device import DTYPES, device_errors, place
 from indexer.errors import ConfigError, DeviceFailed, DeviceOutOfMemory
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -52,6 +52,43 @@ def test_the_cpu_can_be_chosen_beside_a_gpu() -> None:
 def test_what_this_machine_cannot_do_is_refused_with_a_remedy(device: str, precision: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         place(device, precision)
+
+
+@pytest.mark.parametrize(("bf16", "rest"), [(True, "bf16"), (False, "fp32")])
+def test_a_cpu_that_multiplies_bytes_runs_in_int8_and_no_cpu_in_fp8(
+    bf16: bool, rest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": bf16, "avx512_vnni": True})
+    placement = place("cpu", "int8")
+    assert (placement.precision, placement.eight_bits, placement.dtype) == (f"int8+{rest}", "int8", DTYPES[rest])
+    with pytest.raises(ConfigError, match=r'^model\.precision: no CPU multiplies fp8; set "int8"'):
+        place("cpu", "fp8")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": bf16})
+    with pytest.raises(ConfigError, match=r"^model\.precision: int8 needs a CPU with VNNI or AMX"):
+        place("cpu", "int8")
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("capability", "int8", "fp8"),
+    [
+        ((9, 0), "int8+fp16", "fp8+bf16"),
+        ((8, 9), "int8+fp16", "fp8+bf16"),
+        ((8, 6), "int8+fp16", r'fp8 needs compute capability 8\.9, and a card has 8\.6; set "int8" or "auto"'),
+        ((7, 0), "int8 needs compute capability 7.5", r'has 7\.0; set "auto"'),
+    ],
+)
+def test_a_gpu_runs_in_eight_bits_where_its_hardware_does(
+    capability: tuple[int, int], int8: str, fp8: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
+    for precision, expected in (("int8", int8), ("fp8", fp8)):
+        if "+" in expected:
+            assert place("cuda", precision).precision == expected
+        else:
+            with pytest.raises(ConfigError, match=expected):
+                place("cuda", precision)
 
 
 @pytest.mark.usefixtures("two_gpus")

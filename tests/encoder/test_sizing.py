@@ -18,6 +18,7 @@ def test_the_size_of_the_demo_model_is_that_of_its_tensors() -> None:
     assert size.n_parameters == sum(parameter.numel() for parameter in model.parameters()) - projection
     assert (size.side_px, size.dim) == (64, 128)
     n_tokens, width = (64 // 8) ** 2 + 1, 128
+    assert (size.n_int8, size.n_fp8) == (4 * 12 * width**2, 4 * 8 * width**2)
     assert size.n_activations == n_tokens * width * (4 + 4 + 4)  # an MLP's hidden layer, twice, and what goes around it
 
 
