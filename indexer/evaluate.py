@@ -67,10 +67,10 @@ def chosen(live: Sequence[ContentHash], stored: FeatureReading | None, n: int, r
     if min(len(live), n) <= K:
         raise InputError(f"the gate compares {K} neighbours and needs more images than that; {len(live)} are indexed")
     order = rng.permutation(len(live)).tolist()
-    if len(live) <= n or stored is None:
-        return Chosen([live[place] for place in order[:n]], min(n, len(live)))
     seeds = order[: max(1, n // HOOD)]
-    near = _nearest_stored(live, stored, seeds)
+    near = _nearest_stored(live, stored, seeds) if stored is not None and len(live) > n else []
+    if not near:
+        return Chosen([live[place] for place in order[:n]], min(n, len(live)))
     places = list(dict.fromkeys([*seeds, *near, *order]))[:n]
     return Chosen([live[place] for place in places], len(seeds))
 
@@ -78,9 +78,9 @@ def chosen(live: Sequence[ContentHash], stored: FeatureReading | None, n: int, r
 def _nearest_stored(live: Sequence[ContentHash], stored: FeatureReading, seeds: Sequence[int]) -> list[int]:
     """Places of the `HOOD` nearest to each seed among all whose feature is stored, the seeds' own included."""
     features = stored.get_many([live[place] for place in seeds])
-    queries = unit(np.stack([found.feature for found in features.values()])) if features else None
-    if queries is None:
+    if not features:
         return []
+    queries = unit(np.stack([found.feature for found in features.values()]))
     scores = np.full((len(queries), HOOD), -np.inf)
     places = np.full((len(queries), HOOD), -1)
     for start in range(0, len(live), _CHUNK):
