@@ -17,6 +17,7 @@ from benchmarks.report import Row, emit
 BENCHMARKS = {
     "decode": True,
     "encoder": False,
+    "precision": False,
     "index": False,
     "text_search": False,
     "relevance": False,

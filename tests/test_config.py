@@ -274,4 +274,4 @@ def test_the_shipped_file_states_the_unit_and_the_range_of_every_number() -> Non
             at = next(i for i, line in enumerate(lines) if line.startswith(f"{key} = "))
             top = limits["Le"].le
             assert f"{top:g}" in lines[at - 1] or str(top) in lines[at - 1], f"{section}.{key}: {lines[at - 1]}"
-            assert re.search(r"Seconds|Hours|Pixels|Bytes|Images|port", lines[at - 1])
+            assert re.search(r"Seconds|Hours|Pixels|Bytes|Images|port|Share|Cosine", lines[at - 1])
