@@ -1,9 +1,9 @@
 """Precisions against each other on this CPU: `python -m benchmarks.precision [--quick] [--json]`.
 
 ViT-H-14 in its real dimensions with random weights: speed in turns, and 1 - cosine to FP32. Then the gate on the demo
-model, which is trained, over drawn scenes. On a machine that others use too, give it `--threads 1`: threads that wait for
-each other at every operation measure the others. FP8 is computed here as a GPU would round it: its figures are of accuracy,
-and no speed is claimed. What `indexer evaluate` prints are the same figures on one's own images.
+model, which is trained, over drawn scenes. On a machine that others use too, give it `--threads 1`: threads that wait
+for each other at every operation measure the others. FP8 is computed here as a GPU would round it: its figures are of
+accuracy, and no speed is claimed. `indexer evaluate` prints such figures for one's own images.
 """
 
 from __future__ import annotations
