@@ -130,7 +130,7 @@ class _Features:
         records = (record.space for _, record in all_records(data.index))
         same = (space for space in records if replace(space, precision=full.precision) == full and not space.is_lossy)
         space = next(same, None)
-        self.reader = FeatureReader(data.features, space) if space else None
+        self.reader = FeatureReader(data.features, space) if space and data.features.exists() else None
 
     def close(self) -> None:
         if self.reader is not None:
