@@ -80,8 +80,8 @@ def evaluate_precision(
                 subject = chosen(live, features.reader, sample, np.random.default_rng(seed))
             with closing(open_decoder(config, checkpoint.preprocess)) as decoder:
                 pixels, kept = _pixels_of(subject.hashes, catalogue, decoder, config.decode.max_file_bytes)
-            n_queries = int(kept[: subject.n_queries].sum())
-            if len(pixels) <= K or not n_queries:
+            n_queries = int(kept[: subject.n_queries].sum()) or len(pixels)  # of a small sample all may be lost
+            if len(pixels) <= K:
                 raise InputError(f"only {len(pixels)} of {len(kept)} images could be read; see `indexer status`")
             steps.n_total = 2 * len(pixels)
             reference = measured(encoder, meter, pixels, BATCH[machine.kind], steps.done)
