@@ -42,12 +42,13 @@ function stacked(times, series) {
 function optionsOf(series, width, code) {
   const ink = resolved("--dim"), line = resolved("--line");
   const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
-  const clock = new Intl.DateTimeFormat(code, { hour: "2-digit", minute: "2-digit" });
+  const clock = (second) => new Intl.DateTimeFormat(code, { hour: "2-digit", minute: "2-digit", second });
+  const timeOf = (ticks) => clock(ticks.some((each) => each % 60) ? "2-digit" : undefined);
   return {
     width, height: HEIGHT_PX, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0],
     scales: { y: { range: (_, low, high) => [0, (high || 1) * 1.08] } },
     axes: [
-      { ...axis, space: 90, values: (_, ticks) => ticks.map((each) => clock.format(each * 1000)) },
+      { ...axis, space: 90, values: (_, ticks) => ticks.map((each) => timeOf(ticks).format(each * 1000)) },
       { ...axis, size: 70, values: (_, ticks) => ticks.map(bytes) },
     ],
     series: [{}, ...series.map((_, i) => ({
