@@ -37,7 +37,7 @@ function Figures({ stats, queue }) {
       queue?.busy_share !== undefined && t("figure.busy", { percent: percent(queue.busy_share) })],
     ["queue", count(queue?.depth ?? stats.pending), t("figure.oldest", { age: duration(queue?.oldest_s ?? stats.oldest_pending_s) })],
     ["limit", tOr(`stage.${limit}`, limit), stats.pending > 0 && t("state.pending", { n: stats.pending })],
-    ["batch", count(stats.batch_size), stats.batch_size_from && tOr(`batch.${stats.batch_size_from}`, stats.batch_size_from)],
+    ["batch", count(queue?.busy_share ? queue.batch_size : stats.batch_size), stats.batch_size_from && tOr(`batch.${stats.batch_size_from}`, stats.batch_size_from)],
     ["cache", known ? percent(stats.cache_hits_total / known) : "–", t("figure.hits", { n: stats.cache_hits_total })],
     ["index", bytes(stats.index_bytes), t("figure.generation", { number: String(stats.generation) })],
   ];
