@@ -19,6 +19,7 @@ from indexer.types import (
     ContentHash,
     Counts,
     Decoded,
+    DuplicatePage,
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
@@ -49,6 +50,7 @@ from indexer.types import (
     Stamp,
     Stats,
     StoredFeature,
+    Tier,
     Tuning,
     Where,
 )
@@ -309,6 +311,10 @@ class CatalogueReading(Protocol):
         """Vector ids of the live contents that pass the filter, ascending; not to be changed, others share them."""
         ...
 
+    def copied(self) -> Ids:
+        """Vector ids of the contents that several paths hold; those first whose copies take the most bytes."""
+        ...
+
     def paths_of(self, hashes: Sequence[ContentHash]) -> list[FilePath]:
         """Every path that holds one of these contents."""
         ...
@@ -504,6 +510,10 @@ class Engine(Protocol):
         ...
 
     def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult: ...
+    def duplicates(self, tier: Tier, limit: int, offset: int = 0) -> DuplicatePage:
+        """Groups of one tier. What must be searched for is, in the background, whenever the index has changed."""
+        ...
+
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]: ...
     def embed_texts(self, texts: Sequence[str]) -> Embeddings: ...
     def image(self, id: str) -> ImageRecord: ...

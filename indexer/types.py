@@ -473,7 +473,10 @@ class EmbeddedImage:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a long task stands: `rebuild`, `reencode` or `verify`. `summary` and `error` are there at its end."""
+    """Where a long task stands: `rebuild`, `reencode`, `verify` or `duplicates`.
+
+    `summary` and `error` are there at its end.
+    """
 
     task: str
     running: bool
@@ -483,6 +486,44 @@ class Progress:
     eta_s: float | None
     summary: Mapping[str, int | float] = field(default_factory=dict)
     error: str = ""
+
+
+class Tier(StrEnum):
+    """What makes pictures duplicates: the same bytes, the same picture in other bytes, or a scene that is alike."""
+
+    SAME = "same"
+    VARIANT = "variant"
+    SIMILAR = "similar"
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Pictures that belong together, the largest first; of the same bytes, one with several paths.
+
+    `score` is the least cosine that joined them.
+    """
+
+    score: float
+    images: tuple[ImageRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatePage:
+    """Some groups of one tier.
+
+    Attributes:
+        groups: The best first; of the same bytes, those first that waste the most.
+        total: Groups there are.
+        progress: How far the search for what has changed since is; None when these groups are the newest.
+        known: Whether a search has ended yet.
+        total_ms: What this answer took.
+    """
+
+    groups: tuple[DuplicateGroup, ...]
+    total: int
+    progress: Progress | None
+    known: bool
+    total_ms: float
 
 
 # ---------------------------------------------------------------- verification

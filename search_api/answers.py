@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 
 from indexer.types import (
+    DuplicatePage,
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
@@ -27,12 +28,15 @@ from indexer.types import (
     Released,
     SearchResult,
     Stats,
+    Tier,
     Tuning,
     VerifyReport,
     display_path,
 )
 from indexer.types import Hit as HitRecord
 from search_api.schemas import (
+    DuplicateGroupAnswer,
+    DuplicatesAnswer,
     EmbedImageAnswer,
     EmbedTextAnswer,
     ErrorsAnswer,
@@ -109,6 +113,22 @@ def image_answer(record: ImageRecord) -> ImageAnswer:
 def newest_answer(page: Newest) -> NewestAnswer:
     """The wire form of a page of pictures."""
     return NewestAnswer([image_answer(record) for record in page.images], page.matching, page.before)
+
+
+def duplicates_answer(page: DuplicatePage, tier: Tier, limit: int, offset: int) -> DuplicatesAnswer:
+    """The wire form of a page of duplicates."""
+    return DuplicatesAnswer(
+        tier=tier.value,
+        groups=[
+            DuplicateGroupAnswer(float(group.score), [image_answer(image) for image in group.images])
+            for group in page.groups
+        ],
+        total=page.total,
+        limit=limit,
+        offset=offset,
+        took_ms=round(page.total_ms, 3),
+        progress=None if page.progress is None else progress_answer(page.progress),
+    )
 
 
 def _picture(

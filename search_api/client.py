@@ -14,6 +14,7 @@ from indexer.types import TOPICS
 from search_api.errors import PROBLEM_TYPE, Problem, error_of
 from search_api.schemas import (
     AcceptedAnswer,
+    DuplicatesAnswer,
     EmbedImageAnswer,
     EmbedTextAnswer,
     ErrorsAnswer,
@@ -135,6 +136,10 @@ class Client:
     def thumbnail(self, id: str, side: int = 256) -> bytes:
         """A JPEG that fits into a square of `side` pixels."""
         return self._send("GET", f"/api/images/{quote(id, safe='')}/thumbnail", params={"side": side}).content
+
+    def duplicates(self, tier: str = "same", limit: int = 50, offset: int = 0) -> DuplicatesAnswer:
+        """Pictures that are there more than once; while `progress` is there, newer groups may come."""
+        return self._get("/api/duplicates", DuplicatesAnswer, tier=tier, limit=limit, offset=offset)
 
     # ------------------------------------------------------------ the service
 

@@ -17,15 +17,16 @@ T = TypeVar("T")
 class Json(Response[T]):
     """An answer, encoded when it is made: make a long one in a thread. The type is there for the OpenAPI document."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_body", "_status")
 
-    def __init__(self, content: T) -> None:
+    def __init__(self, content: T, status: int | None = None) -> None:
         # Nothing of the base's: it would cost more than all the rest.
         self._body = msgspec.json.encode(content)
+        self._status = status
 
     def to_asgi_response(self, *_: Any, status_code: int | None = None, **__: Any) -> ASGIResponse:
-        """The answer with its route's status."""
-        return _Encoded(self._body, status_code or 200)
+        """The answer with its own status, or its route's."""
+        return _Encoded(self._body, self._status or status_code or 200)
 
 
 class _Encoded(ASGIResponse):

@@ -302,6 +302,41 @@ class SearchAnswer(Struct, frozen=True):
     matching: Annotated[int | None, Meta(description="Pictures that pass `where`; null without it.")] = None
 
 
+class DuplicateGroupAnswer(Struct, frozen=True):
+    """Pictures that belong together, the largest first; of the same bytes, one that several files hold."""
+
+    score: Annotated[float, Meta(description="Least cosine that joined them.", examples=[0.98])]
+    images: list[ImageAnswer]
+
+
+class ProgressAnswer(Struct, frozen=True):
+    """Where a long task stands."""
+
+    task: Annotated[str, Meta(examples=["rebuild"])]
+    running: bool
+    n_done: int
+    n_total: int
+    rate_per_s: float
+    eta_s: float | None
+    summary: dict[str, int | float]
+    error: str = ""
+
+
+class DuplicatesAnswer(Struct, frozen=True):
+    """Groups of one tier: the best first; of the same bytes, those first whose copies take the most room."""
+
+    tier: Literal["same", "variant", "similar"]
+    groups: list[DuplicateGroupAnswer]
+    total: Annotated[int, Meta(description="Groups there are.")]
+    limit: int
+    offset: int
+    took_ms: float
+    progress: Annotated[
+        ProgressAnswer | None,
+        Meta(description="Of the search for what has changed since; null when these groups are the newest."),
+    ] = None
+
+
 class EmbedImageAnswer(Struct, frozen=True):
     """What the model makes of a picture."""
 
@@ -321,19 +356,6 @@ class EmbedTextAnswer(Struct, frozen=True):
     dim: int
     model: str
     space: str
-
-
-class ProgressAnswer(Struct, frozen=True):
-    """Where a long task stands."""
-
-    task: Annotated[str, Meta(examples=["rebuild"])]
-    running: bool
-    n_done: int
-    n_total: int
-    rate_per_s: float
-    eta_s: float | None
-    summary: dict[str, int | float]
-    error: str = ""
 
 
 class FindingAnswer(Struct, frozen=True):

@@ -50,6 +50,11 @@ _FOLDERS_UNDER = """
     SELECT folder FROM below WHERE folder IS NOT NULL
 """
 
+_COPIED = """
+    SELECT content_id FROM file JOIN content ON content.id = content_id WHERE content_id IS NOT NULL
+    GROUP BY content_id HAVING count(*) > 1 ORDER BY (count(*) - 1) * content.size_bytes DESC, content_id
+"""
+
 _NEVER = Stamp(0, 0, 0, 0, 0)
 _TRANSIENT = {reason.value for reason in Reason if reason.transient}
 
@@ -195,6 +200,11 @@ class CatalogueReader:
         """As the port says. No seal is looked at: what is answered of an image is read, and looked at, anyway."""
         with self._snapshot() as con:
             return self._chosen.ids(con, wanted)
+
+    def copied(self) -> Ids:
+        """As the port says. No seal is looked at: what is answered of an image is read, and looked at, anyway."""
+        with self._snapshot() as con:
+            return np.array([id for (id,) in con.execute(_COPIED)], dtype=np.int64)
 
     def paths_of(self, hashes: Sequence[ContentHash]) -> list[FilePath]:
         with self._sound() as (con, damage):

@@ -6,6 +6,7 @@ import rich_click as click
 
 from indexer.cli.demo import demo
 from indexer.cli.door import Door
+from indexer.cli.duplicates import duplicates
 from indexer.cli.embed import embed
 from indexer.cli.evaluate import evaluate
 from indexer.cli.gpu import gpu
@@ -45,7 +46,7 @@ def cli() -> None:
 
 
 for verb in (
-    demo, serve, watch, stop, rebuild, rescan, verify, search, embed, status, why, gpu, tune, evaluate, recommend,
+    demo, serve, watch, stop, rebuild, rescan, verify, search, duplicates, embed, status, why, gpu, tune, evaluate, recommend,
     model, config,
 ):  # fmt: skip
     cli.add_command(verb)

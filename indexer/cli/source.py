@@ -14,8 +14,9 @@ from indexer.cli.terminal import say
 from indexer.config import Config
 from indexer.engine import offline_memory, offline_refused, offline_stats, open_reader, running_server, why_offline
 from indexer.ports import Engine
-from indexer.types import FilePath
+from indexer.types import FilePath, Tier
 from search_api.answers import (
+    duplicates_answer,
     embed_image_answer,
     embed_text_answer,
     errors_answer,
@@ -27,6 +28,7 @@ from search_api.answers import (
 from search_api.client import Client
 from search_api.queries import options_of, query_of
 from search_api.schemas import (
+    DuplicatesAnswer,
     EmbedImageAnswer,
     EmbedTextAnswer,
     ErrorsAnswer,
@@ -52,6 +54,7 @@ class Source(Protocol):
     @property
     def live(self) -> bool: ...
     def search(self, question: SearchRequest) -> SearchAnswer: ...
+    def duplicates(self, tier: Tier, limit: int, offset: int) -> DuplicatesAnswer: ...
     def thumbnail(self, id: str, side_px: int) -> bytes: ...
     def embed_image(self, data: bytes) -> EmbedImageAnswer: ...
     def embed_texts(self, texts: Sequence[str]) -> EmbedTextAnswer: ...
@@ -91,6 +94,9 @@ class StoreSource:
         found = self._engine.search(query, question.limit, question.offset, options)
         return search_answer(found, self._engine.space, question.limit, question.offset)
 
+    def duplicates(self, tier: Tier, limit: int, offset: int) -> DuplicatesAnswer:
+        return duplicates_answer(self._engine.duplicates(tier, limit, offset), tier, limit, offset)
+
     def thumbnail(self, id: str, side_px: int) -> bytes:
         return self._engine.thumbnail(id, side_px)
 
@@ -126,6 +132,9 @@ class ServerSource:
 
     def search(self, question: SearchRequest) -> SearchAnswer:
         return self._client.search(question)
+
+    def duplicates(self, tier: Tier, limit: int, offset: int) -> DuplicatesAnswer:
+        return self._client.duplicates(tier.value, limit, offset)
 
     def thumbnail(self, id: str, side_px: int) -> bytes:
         return self._client.thumbnail(id, side_px)

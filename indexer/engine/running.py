@@ -12,6 +12,8 @@ from types import TracebackType
 
 import numpy as np
 
+from indexer.duplicates.find import Finder
+from indexer.engine.duplicating import Duplicating
 from indexer.engine.examining import verifying_of, witnesses_of
 from indexer.engine.inflow import Inflow
 from indexer.engine.keeper import Keeper
@@ -29,6 +31,7 @@ from indexer.types import (
     EVERYWHERE,
     PLAIN,
     ContentHash,
+    DuplicatePage,
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
@@ -49,6 +52,7 @@ from indexer.types import (
     Released,
     SearchResult,
     Stats,
+    Tier,
     Tuning,
     VerifyReport,
     Where,
@@ -103,6 +107,11 @@ class RunningEngine:
             folders=parts.folders,
         )
         self._thumbnails = Thumbnails(parts.decoder, parts.read)
+        self._duplicating = Duplicating(
+            parts.catalogue,
+            Finder(parts.index, parts.catalogue, parts.decoder, parts.read).find,
+            n_changes=lambda: inflow.committer.n_index_changes if inflow else 0,
+        )
         self._alone = threading.Lock()
         self._refilling = threading.Thread(target=self._refill, name="refill", daemon=True)
         self._rebuilding = Rebuilding(
@@ -164,6 +173,9 @@ class RunningEngine:
         with self._memory.request():
             return self._search.search(query, limit, offset, options)
 
+    def duplicates(self, tier: Tier, limit: int, offset: int = 0) -> DuplicatePage:
+        return self._duplicating.page(tier, limit, offset)
+
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
         with self._memory.request():
             return self._search.embed_images(images)
@@ -208,7 +220,8 @@ class RunningEngine:
     def stats(self) -> Stats:
         parts, inflow = self.parts, self._inflow
         counts = parts.catalogue.counts()
-        tasks = (self._rebuilding.progress, self._verifying.progress if self._verifying else None)
+        verifying = self._verifying.progress if self._verifying else None
+        tasks = (self._rebuilding.progress, verifying, self._duplicating.progress)
         return Stats(
             model=parts.embedder.space.model,
             fingerprint=parts.embedder.space.fingerprint,
@@ -318,6 +331,7 @@ class RunningEngine:
 
     def _drain(self) -> None:
         self._live.close()
+        self._duplicating.close()
         self._memory.close()
         if self._verifying:
             self._verifying.close()

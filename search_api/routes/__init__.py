@@ -2,12 +2,13 @@
 
 from litestar.types import ControllerRouterHandler
 
-from search_api.routes import embed, events, health, images, index, memory, pages, search, state
+from search_api.routes import duplicates, embed, events, health, images, index, memory, pages, search, state
 
 ROUTES: list[ControllerRouterHandler] = [
     *embed.ROUTES,
     *search.ROUTES,
     *images.ROUTES,
+    *duplicates.ROUTES,
     *state.ROUTES,
     *events.ROUTES,
     *memory.ROUTES,

@@ -135,6 +135,14 @@ class MemoryCatalogue:
             contents = list(self._contents.values())
         return np.array(sorted(id for id, info in contents if id in fit and wanted.takes_picture(info)), dtype=np.int64)
 
+    def copied(self) -> Ids:
+        with self._lock:
+            n_paths = Counter(record.vector_id for record in self._files.values() if record.vector_id is not None)
+            wasted = {
+                id: (n_paths[id] - 1) * info.size_bytes for id, info in self._contents.values() if n_paths[id] > 1
+            }
+        return np.array(sorted(wasted, key=lambda one: (-wasted[one], one)), dtype=np.int64)
+
     def paths_of(self, hashes: Sequence[ContentHash]) -> list[FilePath]:
         wanted = set(hashes)
         with self._lock:

@@ -17,6 +17,8 @@ from indexer.types import (
     PLAIN,
     BatchRow,
     Effort,
+    DuplicateGroup,
+    DuplicatePage,
     EmbeddedImage,
     Embeddings,
     EmbeddingSpace,
@@ -52,6 +54,7 @@ from indexer.types import (
     Standing,
     Stats,
     TextQuery,
+    Tier,
     Tuning,
     VectorQuery,
     VerifyReport,
@@ -118,6 +121,8 @@ class FakeEngine:
         self.memory = GpuMemory(False, "no NVIDIA driver")
         self.report: VerifyReport | None = report()
         self.tuned: Tuning | None = TUNING
+        self.searching: Progress | None = None
+        self.searched = True
         self.listeners: list[tuple[frozenset[str], Callable[[Event], None]]] = []
 
     @property
@@ -146,6 +151,13 @@ class FakeEngine:
         )
         took_ms = (time.perf_counter() - start) * 1e3
         return SearchResult(hits, 0.25, took_ms, 0.25 + took_ms, len(records), 7)
+
+    def duplicates(self, tier: Tier, limit: int, offset: int = 0) -> DuplicatePage:
+        self._called("duplicates", (tier, limit, offset))
+        records = tuple(self.records.values())
+        groups = {Tier.SAME: [records[:1]], Tier.VARIANT: [records[1:3], records[3:5]], Tier.SIMILAR: []}[tier]
+        some = tuple(DuplicateGroup(0.75, images) for images in groups[offset : offset + limit])
+        return DuplicatePage(some if self.searched else (), len(groups), self.searching, self.searched, 0.5)
 
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
         self._called("embed_images", list(images))

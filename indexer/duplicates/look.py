@@ -1,0 +1,63 @@
+"""A perceptual hash that a light crop does not change: pixels alone, so that it can vouch for what a model proposes.
+
+As in Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, a frame's hash is the signs of
+its lowest cosine coefficients about their median. Here a picture has many frames: the whole, and crops of nine tenths
+at 5 x 5 places. Two pictures look the same if the whole of one is close to any frame of the other. A coefficient is a
+product with a cosine that ends where its frame does, so no crop is ever resampled.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.types import Matrix, Pixels
+
+Look: TypeAlias = NDArray[np.uint64]
+"""Hashes of a picture's frames, (N_FRAMES, 3), the whole first; of 192 bits 143 are used."""
+
+MOST_BITS: Final = 36
+"""Bits that may differ. Of 72,000 pairs of frames of unlike photographs none differed in fewer than 38."""
+
+_N: Final = 12  # coefficients each way: fewer tell fewer pictures apart, more are changed by compression
+_CROP: Final = 0.9
+_STEPS: Final = 5
+N_FRAMES: Final = 1 + _STEPS * _STEPS
+_GREY: Final = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def look(pixels: Pixels) -> Look:
+    """The hashes of a picture's pixels (side, side, 3)."""
+    grey = pixels.astype(np.float32) @ _GREY
+    waves = _waves(len(grey))
+    rows = waves @ grey  # (windows, _N, side)
+    frames = [rows[:1] @ waves[0].T]
+    frames += [rows[1:] @ wave.T for wave in waves[1:]]
+    coefficients = np.concatenate(frames).reshape(N_FRAMES, _N * _N)[:, 1:]  # without the mean
+    bits = np.packbits(coefficients > np.median(coefficients, axis=1, keepdims=True), axis=1)
+    return np.pad(bits, ((0, 0), (0, 24 - bits.shape[1]))).view(np.uint64)
+
+
+def n_differing(one: Look, other: Look) -> NDArray[np.int64]:
+    """Least number of bits in which the whole of one and a frame of the other differ: (n,) for (n, N_FRAMES, 3)."""
+    there = np.bitwise_count(one[:, :1] ^ other).sum(axis=2, dtype=np.int64).min(axis=1)
+    back = np.bitwise_count(other[:, :1] ^ one).sum(axis=2, dtype=np.int64).min(axis=1)
+    least: NDArray[np.int64] = np.minimum(there, back)
+    return least
+
+
+@lru_cache(maxsize=2)
+def _waves(side: int) -> Matrix:
+    """Integrals of cosines over each pixel, (windows, _N, side): over the whole, and over each crop's window."""
+    edges = np.arange(side + 1) / side
+    windows = [(0.0, 1.0), *((start, _CROP) for start in np.linspace(0, 1 - _CROP, _STEPS))]
+    k = np.arange(1, _N)[:, None]
+    made = []
+    for start, length in windows:
+        at = np.clip((edges - start) / length, 0, 1)
+        made.append(np.diff(np.vstack([at, np.sqrt(2) * np.sin(np.pi * k * at) / (np.pi * k)]), axis=1))
+    waves: Matrix = np.stack(made).astype(np.float32)
+    return waves
