@@ -22,7 +22,7 @@ from indexer.errors import CapacityError, FileChanged, ImageRefused
 from indexer.ports import CatalogueReading, Decoder, VectorIndex
 from indexer.types import ContentHash, Decoded, FileContent, FilePath, ImageRecord
 
-VARIANT_SHARE: Final = 0.6
+VARIANT_SHARE: Final = 0.5
 """From here on pixels are asked. Low, for a small model sees more in a crop than people do."""
 
 SIMILAR_SHARE: Final = 0.8
