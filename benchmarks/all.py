@@ -21,6 +21,7 @@ BENCHMARKS = {
     "index": False,
     "text_search": False,
     "relevance": False,
+    "duplicates": True,
     "features": False,
     "watch": False,
     "api": False,

@@ -27,6 +27,7 @@ PROMISED = {
     ("post", "/api/images/newest"),
     ("get", "/api/images/{id}/thumbnail"),
     ("get", "/api/images/{id}/similar"),
+    ("get", "/api/duplicates"),
     ("get", "/api/stats"),
     ("get", "/api/errors"),
     ("post", "/api/errors/retry"),

@@ -320,3 +320,15 @@ def test_what_is_left_out_is_left_out_of_a_folder_that_is_wanted_whole(catalogue
     ids = catalogue.commit([found(A, 1), found(FilePath(b"/pictures/b.png"), 2)]).ids
     wanted = Filter(Where(path=("/pictures",), not_path=("*.jpg",)))
     assert catalogue.matching(wanted).tolist() == [ids[hash_of(2)]]
+
+
+def test_contents_with_several_paths_come_by_the_bytes_that_their_copies_take(catalogue: Catalogue) -> None:
+    assert catalogue.copied().tolist() == []
+    copies = {500: 2, 2000: 2, 400: 5, 9000: 1}
+    ids = catalogue.commit(
+        [found(b"/pictures/%d-%d" % (n, i), n) for n, n_paths in copies.items() for i in range(n_paths)]
+    ).ids
+    wanted = [ids[hash_of(n)] for n in (400, 2000, 500)]
+    assert catalogue.copied().tolist() == wanted
+    catalogue.commit([gone(b"/pictures/2000-0"), refused(b"/pictures/none")])
+    assert catalogue.copied().tolist() == [wanted[0], wanted[2]]

@@ -353,3 +353,30 @@ def test_a_gpus_memory_is_a_row(run: Run, asked: FakeEngine) -> None:
     gib = 2**30
     asked.memory = GpuMemory(True, "", (DeviceMemory(0, "H100", 80 * gib, 10 * gib, 70 * gib, gib, 2 * gib, 3 * gib),))
     assert run("gpu").out == "0\t80.00 GiB\t10.00 GiB\t70.00 GiB\t1.00 GiB\t2.00 GiB\t3.00 GiB\tH100\n"
+
+
+# ---------------------------------------------------------------- duplicates
+
+
+def test_duplicates_are_listed_by_group_a_file_a_line(run: Run, asked: FakeEngine) -> None:
+    outcome = run("duplicates", "--tier", "variant", "-n", "1")
+    assert outcome.code == 0
+    lines = [line.split("\t") for line in outcome.out.splitlines()]
+    assert [(line[0], line[1], line[2]) for line in lines] == [("1", "0.7500", "640x480")] * 2
+    assert [line[4] for line in lines] == ["/pictures/1.jpg", "/pictures/2.jpg"]
+    assert "1 of 2 groups" in outcome.err
+
+
+def test_every_copy_of_the_same_bytes_is_listed(run: Run, asked: FakeEngine) -> None:
+    assert len(run("duplicates").out.splitlines()) == 2
+
+
+def test_duplicates_as_json_are_the_wires(run: Run, asked: FakeEngine) -> None:
+    answer = json.loads(run("duplicates", "--tier", "variant", "--json").out)
+    assert answer["total"] == len(answer["groups"]) == 2
+
+
+def test_no_duplicates_are_said(run: Run, asked: FakeEngine) -> None:
+    outcome = run("duplicates", "--tier", "similar")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "nothing" in outcome.err
