@@ -85,6 +85,7 @@ class Api(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=7860, ge=1, le=65_535)
     api_key: str = Field(default="", repr=False)
+    plain_webhooks: bool = False
     allowed_hosts: TextList = ()
 
 

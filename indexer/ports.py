@@ -48,6 +48,7 @@ from indexer.types import (
     SearchResult,
     Settled,
     Stamp,
+    StandingQuery,
     Stats,
     StoredFeature,
     Tier,
@@ -512,6 +513,18 @@ class Engine(Protocol):
     def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult: ...
     def duplicates(self, tier: Tier, limit: int, offset: int = 0) -> DuplicatePage:
         """Groups of one tier. What must be searched for is, in the background, whenever the index has changed."""
+        ...
+
+    def standing(self) -> list[StandingQuery]:
+        """Standing queries, the oldest first."""
+        ...
+
+    def stand(self, query: StandingQuery) -> StandingQuery:
+        """Keep a question; what is answered has its id, its secret and its threshold. Raises `InputError` kinds."""
+        ...
+
+    def unstand(self, id: str) -> None:
+        """Forget a standing query; raises `NotFound`."""
         ...
 
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]: ...

@@ -463,6 +463,44 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingQuery:
+    """A question that stands: what becomes searchable and matches it is told.
+
+    Attributes:
+        query: What is looked for.
+        threshold: Least score of a match; NaN in a new one leaves it to what is indexed.
+        name: For people.
+        where: Which images may match.
+        exclude_ids: Images that may not.
+        webhook: Address that matches are also sent to.
+        secret: Signs what is sent there.
+        created_at: Seconds since the epoch.
+        n_matches: Told since then.
+    """
+
+    query: Query = field(repr=False)
+    threshold: float
+    name: str
+    where: Where = EVERYWHERE
+    exclude_ids: tuple[str, ...] = ()
+    webhook: str | None = None
+    id: str = ""
+    secret: str | None = field(default=None, repr=False)
+    created_at: float = 0.0
+    n_matches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A new image that a standing query, by id and name, means."""
+
+    standing_id: str
+    name: str
+    score: float
+    image: ImageRecord
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddedImage:
     """A picture's id, its visual feature (d,) float32 and, if there is a joint space, its embedding (j,) float32."""
 
@@ -1104,11 +1142,11 @@ class Event:
     """Something that listeners are told, under one of `TOPICS`."""
 
     topic: str
-    data: IndexNews | QueueState | GpuMemory
+    data: IndexNews | QueueState | GpuMemory | Match
 
 
-TOPICS = ("index", "queue", "gpu")
-"""`index` is told when something has changed, `queue` and `gpu` each second."""
+TOPICS = ("index", "queue", "gpu", "match")
+"""`index` is told when something has changed, `queue` and `gpu` each second, `match` when a standing query has one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,13 @@ from indexer.types import (
     ImageInfo,
     ImageRecord,
     Leak,
+    Match,
     MemoryHistory,
     Newest,
     Progress,
     Released,
     SearchResult,
+    StandingQuery,
     Stats,
     Tier,
     Tuning,
@@ -47,6 +49,7 @@ from search_api.schemas import (
     IndexEvent,
     IndexState,
     LeakAnswer,
+    MatchEvent,
     MemoryHistoryAnswer,
     NewestAnswer,
     ProgressAnswer,
@@ -54,6 +57,7 @@ from search_api.schemas import (
     RefusedFile,
     ReleasedAnswer,
     SearchAnswer,
+    StandingAnswer,
     StatsAnswer,
     TookMs,
     TuningAnswer,
@@ -129,6 +133,24 @@ def duplicates_answer(page: DuplicatePage, tier: Tier, limit: int, offset: int) 
         took_ms=round(page.total_ms, 3),
         progress=None if page.progress is None else progress_answer(page.progress),
     )
+
+
+def standing_answer(query: StandingQuery, *, secret: bool = False) -> StandingAnswer:
+    """The wire form of a standing query; its secret only when that is asked for."""
+    return StandingAnswer(
+        id=query.id,
+        name=query.name,
+        score_threshold=query.threshold,
+        created=rfc3339(query.created_at),
+        n_matches=query.n_matches,
+        webhook=query.webhook,
+        secret=query.secret if secret else None,
+    )
+
+
+def match_event(match: Match) -> MatchEvent:
+    """The wire form of a match."""
+    return MatchEvent(match.standing_id, match.name, float(match.score), image_answer(match.image))
 
 
 def _picture(
@@ -212,6 +234,8 @@ def event_frame(event: Event) -> bytes:
             members = msgspec.convert(event.data, IndexEvent, from_attributes=True)
         case "queue":
             members = msgspec.convert(event.data, QueueEvent, from_attributes=True)
+        case "match":
+            members = match_event(cast("Match", event.data))
         case _:
             members = gpu_answer(cast("GpuMemory", event.data))
     return b"event: %b\ndata: %b\n\n" % (event.topic.encode(), msgspec.json.encode(members))

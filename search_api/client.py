@@ -28,6 +28,9 @@ from search_api.schemas import (
     RetryAnswer,
     SearchAnswer,
     SearchRequest,
+    StandingAnswer,
+    StandingAnswers,
+    StandingRequest,
     StatsAnswer,
     TuningAnswer,
     WhyAnswer,
@@ -140,6 +143,20 @@ class Client:
     def duplicates(self, tier: str = "same", limit: int = 50, offset: int = 0) -> DuplicatesAnswer:
         """Pictures that are there more than once; while `progress` is there, newer groups may come."""
         return self._get("/api/duplicates", DuplicatesAnswer, tier=tier, limit=limit, offset=offset)
+
+    # ------------------------------------------------------------ questions that stand
+
+    def standing(self) -> list[StandingAnswer]:
+        """Every standing query."""
+        return self._get("/api/standing", StandingAnswers).standing
+
+    def stand(self, question: SearchRequest, name: str = "", webhook: str | None = None) -> StandingAnswer:
+        """Have a question stand; `events(["match"])` tells what comes. The secret is told here alone."""
+        return self._post("/api/standing", StandingRequest(question, name, webhook), StandingAnswer)
+
+    def unstand(self, id: str) -> None:
+        """Forget a standing query."""
+        self._send("DELETE", f"/api/standing/{quote(id, safe='')}")
 
     # ------------------------------------------------------------ the service
 

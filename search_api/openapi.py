@@ -118,7 +118,7 @@ class EventFeed(Operation):
     """An operation that answers with server-sent events for as long as the client listens."""
 
     def __post_init__(self) -> None:
-        kinds = (schemas.IndexEvent, schemas.QueueEvent, schemas.GpuMemoryAnswer)
+        kinds = (schemas.IndexEvent, schemas.QueueEvent, schemas.GpuMemoryAnswer, schemas.MatchEvent)
         feed = Schema(one_of=[Reference(f"#/components/schemas/{kind.__name__}") for kind in kinds])
         self.responses = {
             **(self.responses or {}),
@@ -267,6 +267,7 @@ def config(has_key: bool, records: Records) -> OpenAPIConfig:
             Tag("search", "Find pictures"),
             Tag("embed", "Vectors for pictures and words"),
             Tag("images", "Indexed pictures"),
+            Tag("standing", "Questions that stand, and tell what is new"),
             Tag("index", "Orders to the index"),
             Tag("state", "What the service is doing"),
             Tag("memory", "Where the memory has gone"),

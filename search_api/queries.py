@@ -18,6 +18,7 @@ from indexer.types import (
     PlainQuery,
     Query,
     Range,
+    StandingQuery,
     Term,
     TextQuery,
     VectorQuery,
@@ -27,7 +28,7 @@ from indexer.where import Filter
 from search_api.bodies import FaultError
 from search_api.errors import Fault
 from search_api.pictures import from_base64
-from search_api.schemas import EmbedTextRequest, SearchRequest, TermRequest, WhereRequest
+from search_api.schemas import EmbedTextRequest, SearchRequest, StandingRequest, TermRequest, WhereRequest
 from search_api.settings import MAX_TEXT_CHARS, ApiSettings
 
 _HEX = frozenset("0123456789abcdef")
@@ -128,6 +129,29 @@ def options_of(asked: SearchRequest) -> Options:
         diversity=asked.diversity,
         fold_near=asked.collapse == "near",
         with_vectors=asked.with_vector,
+    )
+
+
+def standing_of(asked: StandingRequest, dims: tuple[int, int | None], settings: ApiSettings) -> StandingQuery:
+    """The question that is to stand.
+
+    Raises:
+        FaultError: It cannot be used, or has what only pages of an answer have.
+    """
+    question = asked.question
+    plain = SearchRequest()
+    for name in ("limit", "offset", "cursor", "cut", "diversity", "collapse", "with_vector"):
+        if getattr(question, name) != getattr(plain, name):
+            raise FaultError([Fault(f"question.{name}", "A question that stands has no pages; leave it out.")])
+    threshold = question.score_threshold
+    options = options_of(question)
+    return StandingQuery(
+        query=query_of(question, dims, settings),
+        threshold=math.nan if threshold is None else threshold,
+        name=asked.name or question.text or "",
+        where=options.where,
+        exclude_ids=options.exclude_ids,
+        webhook=asked.webhook,
     )
 
 

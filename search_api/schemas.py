@@ -173,6 +173,23 @@ class NewestRequest(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit = LIMIT
     before: Annotated[int, Meta(ge=1, le=2**63 - 1, description="Of the answer before, to go on there.")] | None = None
     where: WhereRequest | None = None
+class StandingRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A question that is to stand; `score_threshold` in it is a match's least score, by default the cut's."""
+
+    question: SearchRequest
+    name: Annotated[str, Meta(max_length=200, description="For people.", examples=["red cars"])] = ""
+    webhook: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=2000,
+                description="Matches are also sent here: https, or http to this machine.",
+                examples=["https://example.org/matches"],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class EmbedTextRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -268,6 +285,39 @@ class Hit(Struct, frozen=True):
     vector: Annotated[
         list[float] | None, Meta(description="Its row of the index at unit length, if `with_vector`.")
     ] = None
+
+
+class StandingAnswer(Struct, frozen=True):
+    """A question that stands."""
+
+    id: Annotated[str, Meta(examples=["0123456789abcdef"])]
+    name: str
+    score_threshold: Annotated[float, Meta(description="Least score of a match.", examples=[0.24])]
+    created: Time
+    n_matches: Annotated[int, Meta(description="Matches told since then.")]
+    webhook: Annotated[str | None, Meta(examples=["https://example.org/matches"])] = None
+    secret: Annotated[
+        str | None,
+        Meta(
+            description="Told once, when it is made. `X-Lookalike-Signature` of each POST is `sha256=` and the "
+            "HMAC-SHA256 of its body under this, in hex."
+        ),
+    ] = None
+
+
+class StandingAnswers(Struct, frozen=True):
+    """Standing queries, the oldest first."""
+
+    standing: list[StandingAnswer]
+
+
+class MatchEvent(Struct, frozen=True):
+    """A new picture that a standing query means."""
+
+    standing_id: str
+    name: str
+    score: Annotated[float, Meta(description="Cosine; higher is better.", examples=[0.31])]
+    image: ImageAnswer
 
 
 class TookMs(Struct, frozen=True):
@@ -672,7 +722,7 @@ class RetryAnswer(Struct, frozen=True):
 
 
 class AcceptedAnswer(Struct, frozen=True):
-    """The work has begun."""
+    """It is done, or has begun."""
 
     status: Annotated[str, Meta(examples=["accepted"])]
 

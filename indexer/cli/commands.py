@@ -21,6 +21,7 @@ from indexer.cli.status import status
 from indexer.cli.stop import stop
 from indexer.cli.tune import tune
 from indexer.cli.verify import verify
+from indexer.cli.watch_for import watch_for
 from indexer.cli.why import why
 
 
@@ -46,7 +47,7 @@ def cli() -> None:
 
 
 for verb in (
-    demo, serve, watch, stop, rebuild, rescan, verify, search, duplicates, embed, status, why, gpu, tune, evaluate, recommend,
+    demo, serve, watch, stop, rebuild, rescan, verify, search, duplicates, watch_for, embed, status, why, gpu, tune, evaluate, recommend,
     model, config,
 ):  # fmt: skip
     cli.add_command(verb)

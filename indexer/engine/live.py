@@ -26,12 +26,15 @@ class Changes:
         self._lock = threading.Lock()
         self._added: deque[ContentHash] = deque(maxlen=N_NEWEST)
         self._n_removed = 0
+        self.also_tell: Callable[[Sequence[ContentHash]], None] = lambda _added: None
+        """Called with what was added; cheap."""
 
     def note(self, added: Sequence[ContentHash], n_removed: int) -> None:
         """These contents are searchable from now on, and so many others no more."""
         with self._lock:
             self._added.extend(added)
             self._n_removed += n_removed
+        self.also_tell(added)
 
     def take(self) -> tuple[tuple[str, ...], int]:
         """Ids added, the newest last, and how many were removed, since this was last called."""

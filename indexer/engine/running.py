@@ -22,10 +22,13 @@ from indexer.engine.memory import Memory
 from indexer.engine.parts import Parts
 from indexer.engine.rebuilding import Rebuilding
 from indexer.engine.spaces import spaces_kept
+from indexer.engine.standing import Means, StandingQueries
 from indexer.engine.verifying import notices_of
-from indexer.errors import InputError, NotTuned
+from indexer.engine.webhook import Webhooks, check_url
+from indexer.errors import InputError, NotFound, NotTuned
 from indexer.restore import Restored, restore
 from indexer.search.search import Search
+from indexer.standing.matching import Matching
 from indexer.thumbnails import Thumbnails
 from indexer.types import (
     EVERYWHERE,
@@ -51,6 +54,7 @@ from indexer.types import (
     Readiness,
     Released,
     SearchResult,
+    StandingQuery,
     Stats,
     Tier,
     Tuning,
@@ -64,6 +68,7 @@ logger = logging.getLogger(__name__)
 
 CHANGES_S = 0.25
 STATE_S = 1.0
+NEVER_S = 3600.0  # what is told by itself is not looked for
 
 
 class RunningEngine:
@@ -131,8 +136,10 @@ class RunningEngine:
                 "index": Topic(CHANGES_S, self._index_now, self._index_news),
                 "queue": Topic(STATE_S, self._queue_state),
                 "gpu": Topic(STATE_S, self.gpu_memory),
+                "match": Topic(NEVER_S, lambda: None),
             }
         )
+        self._standing = self._open_standing(parts, inflow) if inflow else None
 
     def start(self) -> RunningEngine:
         """Bring the index up to the catalogue, then begin to watch. Closes everything if that fails."""
@@ -144,6 +151,8 @@ class RunningEngine:
                 self._inflow.start()
                 self._keeper.start()
                 self._refilling.start()
+            if self._standing:
+                self._standing.start()
             if self._verifying and self._inflow and self._inflow.watching:
                 self._verifying.keep_time()
         except BaseException:
@@ -175,6 +184,21 @@ class RunningEngine:
 
     def duplicates(self, tier: Tier, limit: int, offset: int = 0) -> DuplicatePage:
         return self._duplicating.page(tier, limit, offset)
+
+    def standing(self) -> list[StandingQuery]:
+        return self._standing.all() if self._standing else []
+
+    def stand(self, query: StandingQuery) -> StandingQuery:
+        if self._standing is None or self._inflow is None:
+            raise InputError("this engine only answers; run a server to have questions stand")
+        if query.webhook is not None:
+            check_url(query.webhook, plain=self._inflow.premises.config.api.plain_webhooks)
+        return self._standing.add(query)
+
+    def unstand(self, id: str) -> None:
+        if self._standing is None:
+            raise NotFound(f"no standing query has the id {id}")
+        self._standing.drop(id)
 
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
         with self._memory.request():
@@ -332,6 +356,8 @@ class RunningEngine:
     def _drain(self) -> None:
         self._live.close()
         self._duplicating.close()
+        if self._standing:
+            self._standing.close()
         self._memory.close()
         if self._verifying:
             self._verifying.close()
@@ -345,6 +371,23 @@ class RunningEngine:
         if self._inflow:
             self._inflow.committer.close()
             self._keeper.close()
+
+    def _open_standing(self, parts: Parts, inflow: Inflow) -> StandingQueries:
+        def cut(query: StandingQuery) -> float | None:
+            return self._search.search(query.query, 1, 0, Options(where=query.where)).cut_score
+
+        means = Means(
+            parts.index,
+            parts.catalogue,
+            Matching(parts.index, parts.catalogue, parts.geometry, parts.folders),
+            aim=lambda query: self._search.aim(query).aim,
+            cut=cut,
+            publish=lambda match: self._live.publish("match", match),
+        )
+        kept = parts.index_dir.parent.parent / "standing.json"
+        queries = StandingQueries(kept, means, Webhooks())
+        inflow.changes.also_tell = queries.note
+        return queries
 
     def _restore(self) -> None:
         """Newest snapshot, mended by the catalogue; what has no feature goes back into the river."""

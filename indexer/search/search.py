@@ -80,6 +80,7 @@ class Search:
         self.embed_images = self._embedding.images
         self.embed_texts = self._embedding.texts
         self.image = self._aiming.image
+        self.aim = self._aiming.of
 
     def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult:
         """The `limit` best hits after the first `offset`, best first, equal scores by age of their id.

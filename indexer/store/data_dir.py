@@ -41,6 +41,7 @@ class DataDir:
         tuned: What was measured of batches.
         tuned_index: What was measured of searches.
         gated: What was measured of precisions.
+        standing: Standing queries.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,6 +52,7 @@ class DataDir:
         self.tuned = path / "tuned.json"
         self.tuned_index = path / "tuned-index.json"
         self.gated = path / "gated.json"
+        self.standing = path / "standing.json"
         self._lock_file = path / "lock"
         self._descriptor: int | None = None
 

@@ -2,13 +2,14 @@
 
 from litestar.types import ControllerRouterHandler
 
-from search_api.routes import duplicates, embed, events, health, images, index, memory, pages, search, state
+from search_api.routes import duplicates, embed, events, health, images, index, memory, pages, search, standing, state
 
 ROUTES: list[ControllerRouterHandler] = [
     *embed.ROUTES,
     *search.ROUTES,
     *images.ROUTES,
     *duplicates.ROUTES,
+    *standing.ROUTES,
     *state.ROUTES,
     *events.ROUTES,
     *memory.ROUTES,

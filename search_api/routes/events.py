@@ -21,7 +21,7 @@ Topics = Annotated[
     QueryParameter(
         max_length=200,
         description="Which topics, with commas between: `index` (what was added or removed), `queue` and `gpu` (each "
-        "second).",
+        "second), `match` (of a standing query).",
         schema_extra={"examples": [ALL]},
     ),
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.cli import source
+from indexer.cli import source, watch_for
 from indexer.cli.search import exact_path
 from indexer.cli.service import Front
 from indexer.config import Config
@@ -24,10 +24,12 @@ from indexer.types import (
     GpuMemory,
     IdQuery,
     ImageQuery,
+    Match,
     MixedQuery,
     Options,
     Range,
     SearchResult,
+    StandingQuery,
     Term,
     TextQuery,
     Where,
@@ -380,3 +382,50 @@ def test_no_duplicates_are_said(run: Run, asked: FakeEngine) -> None:
     outcome = run("duplicates", "--tier", "similar")
     assert (outcome.code, outcome.out) == (0, "")
     assert "nothing" in outcome.err
+
+
+# ---------------------------------------------------------------- questions that stand
+
+
+@pytest.fixture
+def served(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    """An engine behind a server, which ends when `stopping` is called."""
+    front = Front(ApiSettings(port=0), bind("127.0.0.1", 0))
+    with front.answering(engine, threading.Event()) as url:
+        monkeypatch.setattr(source, "running_server", lambda config: Holder(1, url))
+        yield engine
+
+
+def test_matches_are_told_as_they_come_and_the_question_ends_with_the_watching(
+    run: Run, served: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(match: dict[str, Any], as_json: bool) -> None:
+        show(match, as_json)
+        raise KeyboardInterrupt
+
+    show = watch_for._show
+    monkeypatch.setattr(watch_for, "_show", interrupted)
+    stand = served.stand
+
+    def matching(query: StandingQuery) -> StandingQuery:
+        made = stand(query)
+        for id in ("another", made.id):
+            served.publish("match", Match(id, "", 0.5, served.records[id_of(1 if id == made.id else 2)]))
+        return made
+
+    monkeypatch.setattr(served, "stand", matching)
+    outcome = run("watch-for", "a red car", "--threshold", "0.4")
+    assert outcome.out == "0.5000\t640x480\t/pictures/1.jpg\n"
+    assert served.stood == {}
+    outcome = run("watch-for", "a red car", "--keep", "--json")
+    assert json.loads(outcome.out)["image"]["id"] == id_of(1)
+    assert [each.name for each in served.stood.values()] == ["a red car"]
+    assert "a red car" in run("watch-for", "--list").out
+    assert run("watch-for", "--forget", next(iter(served.stood))).code == 0
+    assert served.stood == {}
+
+
+def test_watching_needs_a_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "running_server", lambda config: None)
+    assert run("watch-for", "a").code == 4
+    assert run("watch-for").code == 2

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ from indexer.types import (
     SearchResult,
     Stamp,
     Standing,
+    StandingQuery,
     Stats,
     TextQuery,
     Tier,
@@ -123,6 +125,7 @@ class FakeEngine:
         self.tuned: Tuning | None = TUNING
         self.searching: Progress | None = None
         self.searched = True
+        self.stood: dict[str, StandingQuery] = {}
         self.listeners: list[tuple[frozenset[str], Callable[[Event], None]]] = []
 
     @property
@@ -158,6 +161,23 @@ class FakeEngine:
         groups = {Tier.SAME: [records[:1]], Tier.VARIANT: [records[1:3], records[3:5]], Tier.SIMILAR: []}[tier]
         some = tuple(DuplicateGroup(0.75, images) for images in groups[offset : offset + limit])
         return DuplicatePage(some if self.searched else (), len(groups), self.searching, self.searched, 0.5)
+
+    def standing(self) -> list[StandingQuery]:
+        self._called("standing", None)
+        return list(self.stood.values())
+
+    def stand(self, query: StandingQuery) -> StandingQuery:
+        self._called("stand", query)
+        threshold = query.threshold if query.threshold == query.threshold else 0.25
+        secret = "s" * 64 if query.webhook else None
+        made = replace(query, id=f"{len(self.stood):016x}", threshold=threshold, secret=secret, created_at=MTIME_S)
+        self.stood[made.id] = made
+        return made
+
+    def unstand(self, id: str) -> None:
+        self._called("unstand", id)
+        if self.stood.pop(id, None) is None:
+            raise NotFound("There is none.")
 
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
         self._called("embed_images", list(images))
@@ -237,7 +257,7 @@ class FakeEngine:
             "queue": QueueState(4, 0.5, 12.5, 8, 1, 0.75, "encode"),
             "gpu": self.memory,
         }
-        for topic in topics:
+        for topic in states.keys() & topics:
             tell(Event(topic, states[topic]))
         listener = (frozenset(topics), tell)
         self.listeners.append(listener)

@@ -1,0 +1,1 @@
+"""Questions that stand: what becomes searchable is held against them."""

@@ -1,0 +1,55 @@
+"""Questions that stand: what becomes searchable and matches is told as it comes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from litestar import delete, get, post
+from litestar.params import JSONBody, PathParameter
+
+from search_api.answers import standing_answer
+from search_api.bodies import ApiRequest
+from search_api.openapi import refusals
+from search_api.queries import standing_of
+from search_api.responses import Json
+from search_api.schemas import AcceptedAnswer, StandingAnswer, StandingAnswers, StandingRequest
+
+StandingId = Annotated[
+    str, PathParameter(description="Of the standing query.", schema_extra={"examples": ["0123456789abcdef"]})
+]
+
+_NONE: Final = {404: "There is no such standing query"}
+
+
+@get("/api/standing", tags=["standing"], responses=refusals())
+async def standing(request: ApiRequest) -> Json[StandingAnswers]:
+    """Every standing query."""
+    engine = request.service.engine
+    return await request.service.answer(lambda: StandingAnswers([standing_answer(each) for each in engine.standing()]))
+
+
+@post("/api/standing", status_code=201, tags=["standing"], responses=refusals(404, 413, 415, 422))
+async def stand(request: ApiRequest, data: JSONBody[StandingRequest]) -> Json[StandingAnswer]:
+    """Have a question stand, also over restarts: `/api/events?topics=match` tells each new picture that it means.
+
+    Without `score_threshold` it is where hits stop being better than chance now. With a `webhook` each match is also
+    sent there as JSON, signed, and again while that fails, for some minutes. A match is told at least once.
+    """
+    service = request.service
+
+    def work() -> StandingAnswer:
+        asked = standing_of(data, service.engine.dims, service.settings)
+        return standing_answer(service.engine.stand(asked), secret=True)
+
+    return await service.answer(work)
+
+
+@delete("/api/standing/{id:str}", status_code=200, tags=["standing"], responses=refusals(404, why=_NONE))
+async def unstand(request: ApiRequest, id: StandingId) -> Json[AcceptedAnswer]:
+    """Forget a standing query."""
+    service = request.service
+    await service.call(lambda: service.engine.unstand(id))
+    return Json(AcceptedAnswer("accepted"))
+
+
+ROUTES = [standing, stand, unstand]
