@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from litestar import delete, get, post
+from litestar import HttpMethod, Response, delete, get, post, route
 from litestar.params import JSONBody, PathParameter
 
 from search_api.answers import standing_answer
@@ -21,6 +21,12 @@ StandingId = Annotated[
 _NONE: Final = {404: "There is no such standing query"}
 
 
+@route("/api/standing", http_method=HttpMethod.OPTIONS, include_in_schema=False, sync_to_thread=False)
+def methods() -> Response[None]:
+    """What the path takes: Litestar's own answer tells the methods of its first handler alone."""
+    return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, POST"})
+
+
 @get("/api/standing", tags=["standing"], responses=refusals())
 async def standing(request: ApiRequest) -> Json[StandingAnswers]:
     """Every standing query."""
@@ -32,8 +38,8 @@ async def standing(request: ApiRequest) -> Json[StandingAnswers]:
 async def stand(request: ApiRequest, data: JSONBody[StandingRequest]) -> Json[StandingAnswer]:
     """Have a question stand, also over restarts: `/api/events?topics=match` tells each new picture that it means.
 
-    Without `score_threshold` it is where hits stop being better than chance now. With a `webhook` each match is also
-    sent there as JSON, signed, and again while that fails, for some minutes. A match is told at least once.
+    Without `score_threshold` that is where hits stop being better than chance now. With a `webhook` each match is
+    also sent there as JSON, signed, and again while that fails, for some minutes. A match is told at least once.
     """
     service = request.service
 
@@ -52,4 +58,4 @@ async def unstand(request: ApiRequest, id: StandingId) -> Json[AcceptedAnswer]:
     return Json(AcceptedAnswer("accepted"))
 
 
-ROUTES = [standing, stand, unstand]
+ROUTES = [methods, standing, stand, unstand]

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.torture.stub import configured, feature_of, open_stub
+from indexer.engine import open_engine
 from indexer.engine.standing import MOST, Means, StandingQueries
 from indexer.engine.webhook import Delivery, Webhooks
 from indexer.errors import InputError, NotFound, StoreFull
@@ -18,6 +20,7 @@ from indexer.geometry import Aim, Geometry, Part
 from indexer.standing.matching import Matching
 from indexer.types import (
     ContentHash,
+    Event,
     FilePath,
     Found,
     ImageInfo,
@@ -27,6 +30,7 @@ from indexer.types import (
     Stamp,
     StandingQuery,
     TextQuery,
+    Tier,
     VectorQuery,
     Where,
     content_hash,
@@ -190,3 +194,38 @@ def test_damaged_records_are_let_go(world: World, damage: bytes) -> None:
     world.path.write_bytes(damage)
     world.open()
     assert world.standing.all() == []
+
+
+def test_a_running_engine_tells_what_is_dropped_into_its_folder(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    for i in range(25):
+        (tmp_path / "pictures" / f"{i}.png").write_bytes(b"%d" % i)
+    told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    with open_engine(config, model=open_stub) as engine:
+        assert engine.wait_idle(20)
+        feature = feature_of(b"wanted").astype(float).tolist()
+        kept = engine.stand(StandingQuery(VectorQuery(feature), math.nan, "it"))
+        assert 0 < kept.threshold < 1
+        with pytest.raises(InputError, match="webhook"):
+            engine.stand(looking(feature, webhook="http://10.0.0.1/"))
+        engine.listen(["match"], told.put)
+        (tmp_path / "pictures" / "new.png").write_bytes(b"wanted")
+        match = told.get(timeout=20).data
+        assert isinstance(match, Match)
+        assert (match.standing_id, match.image.hash) == (kept.id, content_hash(b"wanted"))
+        engine.unstand(kept.id)
+        assert engine.standing() == []
+
+
+def test_a_running_engine_finds_duplicates(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    for name, data in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / "pictures" / f"{name}.png").write_bytes(data)
+    with open_engine(config, model=open_stub) as engine:
+        assert engine.wait_idle(20)
+        (group,) = engine.duplicates(Tier.SAME, 10).groups
+        assert [path.rpartition(b"/")[2] for path in group.images[0].paths] == [b"a.png", b"b.png"]
+        while (page := engine.duplicates(Tier.VARIANT, 10)).progress:
+            pass
+        assert page.known and page.groups == ()
+        assert any(progress.task == "duplicates" for progress in engine.stats().progress)

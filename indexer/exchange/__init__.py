@@ -1,0 +1,1 @@
+"""Embeddings in the layout that other tools read and write."""
