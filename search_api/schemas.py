@@ -173,6 +173,8 @@ class NewestRequest(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit = LIMIT
     before: Annotated[int, Meta(ge=1, le=2**63 - 1, description="Of the answer before, to go on there.")] | None = None
     where: WhereRequest | None = None
+
+
 class StandingRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """A question that is to stand; `score_threshold` in it is a match's least score, by default the cut's."""
 

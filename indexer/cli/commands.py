@@ -9,7 +9,6 @@ from indexer.cli.door import Door
 from indexer.cli.duplicates import duplicates
 from indexer.cli.embed import embed
 from indexer.cli.evaluate import evaluate
-from indexer.cli.exchange import export_, import_
 from indexer.cli.gpu import gpu
 from indexer.cli.model import model
 from indexer.cli.options import global_options
@@ -48,7 +47,7 @@ def cli() -> None:
 
 
 for verb in (
-    demo, serve, watch, stop, rebuild, rescan, verify, search, duplicates, watch_for, embed, status, why, gpu, tune, evaluate, recommend,
-    model, config,
+    demo, serve, watch, stop, rebuild, rescan, verify, search, duplicates, watch_for, embed, status, why, gpu, tune,
+    evaluate, recommend, export_, import_, model, config,
 ):  # fmt: skip
     cli.add_command(verb)
