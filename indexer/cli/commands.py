@@ -9,6 +9,7 @@ from indexer.cli.door import Door
 from indexer.cli.duplicates import duplicates
 from indexer.cli.embed import embed
 from indexer.cli.evaluate import evaluate
+from indexer.cli.exchange import export_, import_
 from indexer.cli.gpu import gpu
 from indexer.cli.model import model
 from indexer.cli.options import global_options
