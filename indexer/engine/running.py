@@ -29,6 +29,7 @@ from indexer.errors import InputError, NotFound, NotTuned
 from indexer.restore import Restored, restore
 from indexer.search.search import Search
 from indexer.standing.matching import Matching
+from indexer.store.data_dir import DataDir
 from indexer.thumbnails import Thumbnails
 from indexer.types import (
     EVERYWHERE,
@@ -384,7 +385,7 @@ class RunningEngine:
             cut=cut,
             publish=lambda match: self._live.publish("match", match),
         )
-        kept = parts.index_dir.parent.parent / "standing.json"
+        kept = DataDir(inflow.premises.config.store_dir).standing
         queries = StandingQueries(kept, means, Webhooks())
         inflow.changes.also_tell = queries.note
         return queries
