@@ -3,7 +3,8 @@
 As in Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, a frame's hash is the signs of
 its lowest cosine coefficients about their median. Here a picture has many frames: the whole, and crops of nine tenths
 at 5 x 5 places. Two pictures look the same if the whole of one is close to any frame of the other. A coefficient is a
-product with a cosine that ends where its frame does, so no crop is ever resampled.
+product with a cosine that ends where its frame does, so no crop is ever resampled. Colours, which the signs do not
+tell, stand beside them: each channel's mean as so many ones of sixteen that two frames differ in as many bits as steps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from indexer.types import Matrix, Pixels
 
 Look: TypeAlias = NDArray[np.uint64]
-"""Hashes of a picture's frames, (N_FRAMES, 3), the whole first; of 192 bits 143 are used."""
+"""Hashes of a picture's frames, (N_FRAMES, 3), the whole first; of 192 bits 143 are signs and 48 colours."""
 
 MOST_BITS: Final = 36
 """Bits that may differ. Of 178,500 pairs of files of unlike photographs none differed in fewer than 38."""
@@ -25,6 +26,7 @@ MOST_BITS: Final = 36
 _N: Final = 12  # coefficients each way: fewer tell fewer pictures apart, more are changed by compression
 _CROP: Final = 0.9
 _STEPS: Final = 5
+_COLOUR_STEPS: Final = 16
 N_FRAMES: Final = 1 + _STEPS * _STEPS
 _GREY: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -37,8 +39,18 @@ def look(pixels: Pixels) -> Look:
     frames = [rows[:1] @ waves[0].T]
     frames += [rows[1:] @ wave.T for wave in waves[1:]]
     coefficients = np.concatenate(frames).reshape(N_FRAMES, _N * _N)[:, 1:]  # without the mean
-    bits = np.packbits(coefficients > np.median(coefficients, axis=1, keepdims=True), axis=1)
-    return np.pad(bits, ((0, 0), (0, 24 - bits.shape[1]))).view(np.uint64)
+    signs = coefficients > np.median(coefficients, axis=1, keepdims=True)
+    unused = np.zeros((N_FRAMES, 1), np.bool_)
+    return np.packbits(np.hstack([signs, _colours(pixels, waves[:, 0]), unused]), axis=1).view(np.uint64)
+
+
+def _colours(pixels: Pixels, weights: Matrix) -> NDArray[np.bool_]:
+    """Mean colours of the frames, (N_FRAMES, 48): as many ones a channel as it has steps."""
+    wide = pixels.astype(np.float32)
+    means = np.einsum("ai,ijc,bj->abc", weights[1:], wide, weights[1:], optimize=True).reshape(-1, 3)
+    whole = np.einsum("i,ijc,j->c", weights[0], wide, weights[0], optimize=True)
+    steps = np.vstack([whole, means])[:, :, None] / 256 * _COLOUR_STEPS
+    return (steps > np.arange(_COLOUR_STEPS) + 0.5).reshape(N_FRAMES, 3 * _COLOUR_STEPS)
 
 
 def n_differing(one: Look, other: Look) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from benchmarks.photographs import draw
 from indexer.duplicates.look import MOST_BITS, N_FRAMES, Look, look, n_differing
@@ -56,3 +56,14 @@ def test_other_pictures_look_otherwise(images: list[Image.Image]) -> None:
 def test_a_hash_has_the_same_length_for_any_side() -> None:
     for side in (32, 64, 224, 336):
         assert look(np.zeros((side, side, 3), np.uint8)).shape == (N_FRAMES, 3)
+
+
+def test_the_same_shape_in_other_colours_is_another_picture() -> None:
+    def ring(shape: str, ground: str) -> Image.Image:
+        image = Image.new("RGB", (340, 340), ground)
+        ImageDraw.Draw(image).ellipse((120, 120, 310, 310), outline=shape, width=50)
+        return image
+
+    one, other = seen(ring("#2a62c8", "#ff9c4a")), seen(ring("#6d4c34", "#8f57b0"))
+    assert n_differing(one[None], one[None])[0] == 0
+    assert n_differing(one[None], other[None])[0] > MOST_BITS
