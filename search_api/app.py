@@ -18,6 +18,7 @@ from search_api import assets, dialects, openapi
 from search_api.bodies import ApiRequest, FaultError
 from search_api.errors import Fault, Problem, problem, problem_of
 from search_api.gate import Gate
+from search_api.keys import questions_of
 from search_api.responses import problem_response
 from search_api.routes import ROUTES
 from search_api.service import Service
@@ -42,8 +43,9 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         yield
         service.close()
 
+    handlers = [*ROUTES, *dialects.ROUTES]
     app = Litestar(
-        route_handlers=[*ROUTES, *dialects.ROUTES],
+        route_handlers=handlers,
         exception_handlers={
             FaultError: _unprocessable,
             IndexerError: _ours,
@@ -55,12 +57,14 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         lifespan=[lifespan],
         request_class=ApiRequest,
         request_max_body_size=None,  # the gate limits them
-        openapi_config=openapi.config(bool(settings.api_key), dialects.RECORDS),
+        openapi_config=openapi.config(bool(settings.api_key or settings.admin_key), dialects.RECORDS),
         logging_config=None,
         debug=False,
         pdb_on_exception=False,
     )
-    app.asgi_handler = Gate(app.asgi_handler, settings, dialects.wording_of)
+    app.asgi_handler = Gate(
+        app.asgi_handler, settings, dialects.wording_of, questions_of(handlers), service.counts.answered
+    )
     return app
 
 

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from search_api.errors import PROBLEM_TYPE, problem
 from search_api.gate import CLOSED_POLICY, SECURITY_HEADERS
-from search_api.settings import ApiSettings
+from search_api.settings import MIN_BODY_BYTES_PER_S, ApiSettings
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -28,8 +28,8 @@ MAX_OVERHEAD = 8
 """Bytes of chunk framing and trailers that a body may bring for each of its own; chunks of one byte bring five."""
 READ_AHEAD_BYTES = 131_072
 """How much of a body one connection may hold before the application takes it."""
-STOP_BODY_S = 1.0
-"""How long a body may still take to arrive when the service stops."""
+STOP_S = 1.0
+"""How long a client may still take, when the service stops, to send a body or to read some of an answer."""
 
 
 class ServerConfig(uvicorn.Config):
@@ -58,6 +58,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     Attributes:
         read_due: When the client must have sent what is awaited, on the loop's clock.
         write_due: When it must have read some of what was sent.
+        answer_due: When the application must have begun its answer.
+        waiting_since: Since when the client has been awaited.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._n_body_bytes = 0
         self.read_due = NEVER
         self.write_due = NEVER
+        self.answer_due = NEVER
+        self.waiting_since = NEVER
 
     # ------------------------------------------------------------ what uvicorn calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self.read_due = self.loop.time() + self._settings.header_timeout_s
+        self._await_header()
         if len(self.connections) > self._settings.max_connections and not self._make_room():
             self._refuse(503, "Too many connections; try again shortly.")
 
@@ -87,7 +91,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.read_due == NEVER:
-            self.read_due = self.loop.time() + self._settings.header_timeout_s
+            self._await_header()
         self._n_bytes += len(data)
         super().data_received(data)
         if self._n_bytes > MAX_HEADER_BYTES + (1 + MAX_OVERHEAD) * self._n_body_bytes:
@@ -95,7 +99,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        self.read_due = self.loop.time() + self._settings.body_timeout_s
+        self.waiting_since = self.loop.time()
+        self.read_due = self.waiting_since + self._settings.body_timeout_s
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -104,6 +109,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         uvicorn wakes it for every piece and stops reading at 64 KiB, which costs an upload more than its parsing.
         """
         self._n_body_bytes += len(body)
+        self.read_due += len(body) / MIN_BODY_BYTES_PER_S
         if self.cycle.response_complete:
             return
         self.cycle.body += body
@@ -116,15 +122,24 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._n_bytes = self._n_body_bytes = 0
         # An answer that was out before its request was in: the keep-alive clock has been stopped by the late bytes.
         late = self.cycle.response_complete
-        self.read_due = self.loop.time() + self._settings.keep_alive_s if late else NEVER
+        now = self.loop.time()
+        self.read_due = now + self._settings.keep_alive_s if late else NEVER
+        self.waiting_since = now if late else NEVER
+        self.answer_due = now + self._settings.request_timeout_s
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.answering:  # the next one, which has waited for its turn
+            self.answer_due = self.loop.time() + self._settings.request_timeout_s
+
     def pause_writing(self) -> None:
-        self.write_due = self.loop.time() + self._settings.write_timeout_s
+        self.waiting_since = self.loop.time()
+        self.write_due = self.waiting_since + self._settings.write_timeout_s
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self.write_due = NEVER
+        self.waiting_since = self.write_due = NEVER
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
@@ -135,7 +150,10 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         super().shutdown()
-        self.read_due = min(self.read_due, self.loop.time() + STOP_BODY_S)
+        soon = self.loop.time() + STOP_S
+        self.read_due = min(self.read_due, soon)
+        if self.write_due != NEVER:
+            self.write_due = min(self.write_due, soon)
 
     # ------------------------------------------------------------ deadlines
 
@@ -145,16 +163,24 @@ class DeadlineProtocol(HttpToolsProtocol):
             self.write_due = now + self._settings.write_timeout_s  # closing waits for what is still unread
         if now >= self.write_due:
             self.transport.abort()
-        elif now >= self.read_due and not self.transport.is_closing():
+        elif self.transport.is_closing():
+            return
+        elif now >= self.read_due:
             self._read_too_slow(now)
+        elif now >= self.answer_due and self.answering and not (self.cycle.response_started or self.pipeline):
+            self._refuse(503, "The answer takes too long; try again later.")
+
+    def _await_header(self) -> None:
+        self.waiting_since = self.loop.time()
+        self.read_due = self.waiting_since + self._settings.header_timeout_s
 
     def _make_room(self) -> bool:
         """Close the connection that has kept us waiting longest; only those that wait for us are safe."""
         others = [each for each in self.connections if isinstance(each, DeadlineProtocol) and each is not self]
-        idle = [each for each in others if each.read_due != NEVER or not each.answering]
+        idle = [each for each in others if each.waiting_since != NEVER or not each.answering]
         if not idle:
             return False
-        oldest = min(idle, key=lambda each: each.read_due)
+        oldest = min(idle, key=lambda each: each.waiting_since)
         oldest.transport.abort()
         self.connections.discard(oldest)
         return True
@@ -183,8 +209,10 @@ class DeadlineProtocol(HttpToolsProtocol):
 
 
 def _refusal(status: int, detail: str) -> bytes:
-    body = msgspec.json.encode(problem(status, detail))
+    what = problem(status, detail)
+    body = msgspec.json.encode(what)
     headers = [
+        *((name.encode(), value.encode()) for name, value in what.headers.items()),
         (b"content-type", PROBLEM_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),

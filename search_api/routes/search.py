@@ -10,6 +10,7 @@ from litestar.params import JSONBody, QueryParameter
 from indexer.types import PLAIN, IdQuery, ImageQuery, Options, Query
 from search_api.answers import search_answer
 from search_api.bodies import ApiRequest
+from search_api.keys import QUESTION
 from search_api.openapi import ImageIdPath, ImageUpload, refusals
 from search_api.pictures import raw_upload, read_image
 from search_api.queries import image_id, options_of, query_of
@@ -32,7 +33,7 @@ Cut = Annotated[
 
 def _ask(service: Service, query: Query, limit: int, offset: int, options: Options = PLAIN) -> SearchAnswer:
     most = min(limit, service.settings.max_limit)
-    return search_answer(service.engine.search(query, most, offset, options), service.engine.space, most, offset)
+    return search_answer(service.search(query, most, offset, options), service.engine.space, most, offset)
 
 
 def _like(service: Service, data: bytes) -> SearchAnswer:
@@ -43,7 +44,7 @@ def _options(threshold: float | None, diversity: float, collapse: str, cut: str 
     return Options(score_threshold=threshold, diversity=diversity, fold_near=collapse == "near", cut=cut == "auto")
 
 
-@post("/api/search", status_code=200, tags=["search"], responses=refusals(404, 413, 415, 422))
+@post("/api/search", status_code=200, tags=["search"], opt={QUESTION: True}, responses=refusals(404, 413, 415, 422))
 async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[SearchAnswer]:
     """Find pictures by words, a picture, the id of an indexed picture, a vector, or a mixture of them.
 
@@ -70,6 +71,7 @@ async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[Sea
     status_code=200,
     tags=["search"],
     middleware=[raw_upload(_like)],
+    opt={QUESTION: True},
     operation_class=ImageUpload,
     responses=refusals(413, 415, 422),
 )

@@ -40,6 +40,7 @@ PROMISED = {
     ("post", "/api/gpu/memory/release"),
     ("get", "/api/tune"),
     ("get", "/api/why"),
+    ("get", "/metrics"),
     ("post", "/api/index/rescan"),
     ("post", "/api/index/rebuild"),
     ("post", "/api/index/verify"),
@@ -55,6 +56,7 @@ PROMISED = {
 }
 
 BODILESS = {"/api/gpu/memory/release"}
+ORDERS = {"/api/index/rescan", "/api/index/rebuild", "/api/index/verify", "/api/errors/retry", *BODILESS}
 
 
 @pytest.fixture
@@ -81,7 +83,8 @@ def test_every_operation_says_what_it_does_takes_and_answers(document: dict[str,
         ids.add(operation["operationId"])
         responses = operation["responses"]
         assert any(status.startswith("2") for status in responses), path
-        assert {"400", "503"} <= set(responses), path
+        assert {"400", "429", "503"} <= set(responses), path
+        assert ("403" in responses) == (path in ORDERS), path
         assert ("401" in responses) == (not path.startswith("/health/")), path
         for status, response in responses.items():
             if status.startswith(("4", "5")):
@@ -118,8 +121,7 @@ def test_only_orders_may_come_without_a_body(document: dict[str, Any]) -> None:
         for method, path, operation in operations(document)
         if method == "post" and path not in BODILESS
     }
-    orders = {"/api/index/rescan", "/api/index/rebuild", "/api/index/verify", "/api/errors/retry"}
-    assert {path for path, needed in required.items() if not needed} == orders
+    assert {path for path, needed in required.items() if not needed} == ORDERS - BODILESS
 
 
 def test_pictures_may_be_sent_raw_or_as_a_form(document: dict[str, Any]) -> None:
