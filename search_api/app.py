@@ -12,7 +12,7 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 
-from indexer.errors import IndexerError
+from indexer.errors import IndexerError, Overloaded
 from indexer.ports import Engine
 from search_api import assets, dialects, openapi
 from search_api.bodies import ApiRequest, FaultError
@@ -74,7 +74,7 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
 def _ours(request: AnyRequest, error: IndexerError) -> Response[Any]:
     request_id = _request_id(request)
     what = problem_of(error, request_id)
-    if what.status >= 500:
+    if what.status >= 500 and not isinstance(error, Overloaded):  # a line for each would be a flood in a flood
         log.warning("%s %r failed (%s): %s", request.method, request.scope["path"], request_id, error)
     return _refuse(request, what)
 

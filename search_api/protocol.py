@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from search_api.errors import PROBLEM_TYPE, problem
 from search_api.gate import CLOSED_POLICY, SECURITY_HEADERS
@@ -20,6 +20,7 @@ from search_api.settings import MIN_BODY_BYTES_PER_S, ApiSettings
 
 if TYPE_CHECKING:
     from litestar import Litestar
+    from uvicorn._types import ASGI3Application
     from uvicorn.server import ServerState
 
 NEVER = float("inf")
@@ -71,6 +72,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._settings = config.settings
+        self._running: RequestResponseCycle | None = None  # `cycle` is the last that came, and may wait for its turn
         self._in_body = False
         self._n_bytes = 0  # of this message
         self._n_body_bytes = 0
@@ -86,6 +88,12 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._await_header()
         if len(self.connections) > self._settings.max_connections and not self._make_room():
             self._refuse(503, "Too many connections; try again shortly.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._running is not None:  # uvicorn tells the last one only
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -128,10 +136,11 @@ class DeadlineProtocol(HttpToolsProtocol):
         self.answer_due = now + self._settings.request_timeout_s
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.answering:  # the next one, which has waited for its turn
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        if cycle is not self.cycle or not self._in_body:  # it has waited for its turn
             self.answer_due = self.loop.time() + self._settings.request_timeout_s
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         self.waiting_since = self.loop.time()
@@ -167,7 +176,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             return
         elif now >= self.read_due:
             self._read_too_slow(now)
-        elif now >= self.answer_due and self.answering and not (self.cycle.response_started or self.pipeline):
+        elif now >= self.answer_due and self.answering and not self._has_begun:
             self._refuse(503, "The answer takes too long; try again later.")
 
     def _await_header(self) -> None:
@@ -188,7 +197,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def _read_too_slow(self, now: float) -> None:
         if not self.answering:
             self.transport.close()
-        elif self._in_body and not self.pipeline:
+        elif self._in_body and self.cycle is self._running:
             self._refuse(408, "The body did not arrive in time.")
         else:  # an answer is under way; the next request, half sent, waits for it
             self.read_due = now + self._settings.header_timeout_s
@@ -196,16 +205,20 @@ class DeadlineProtocol(HttpToolsProtocol):
     @property
     def answering(self) -> bool:
         """Whether a request has come whose answer is not out yet."""
-        return self.cycle is not None and not self.cycle.response_complete
+        return self._running is not None and not self._running.response_complete
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._running is not None and self._running.response_started
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer from here, unless an answer has begun already, and close."""
-        if not (self.answering and self.cycle.response_started):
+        if not (self.answering and self._has_begun):
             self.transport.write(_refusal(status, detail))
         self.transport.close()
-        if self.answering:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        if self._running is not None and self.answering:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
 
 def _refusal(status: int, detail: str) -> bytes:
