@@ -17,6 +17,7 @@ from indexer.ports import Engine
 from search_api import assets, dialects, openapi
 from search_api.bodies import ApiRequest, FaultError
 from search_api.errors import Fault, Problem, problem, problem_of
+from search_api.examples import EXAMPLES
 from search_api.gate import Gate
 from search_api.keys import questions_of
 from search_api.responses import problem_response
@@ -57,7 +58,7 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         lifespan=[lifespan],
         request_class=ApiRequest,
         request_max_body_size=None,  # the gate limits them
-        openapi_config=openapi.config(bool(settings.api_key or settings.admin_key), dialects.RECORDS),
+        openapi_config=openapi.config(bool(settings.api_key or settings.admin_key), {**EXAMPLES, **dialects.RECORDS}),
         logging_config=None,
         debug=False,
         pdb_on_exception=False,

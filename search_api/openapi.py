@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
@@ -204,8 +205,8 @@ def complete(document: dict[str, Any], records: Records) -> dict[str, Any]:
     document["components"]["schemas"] = components
     for item in document["paths"].values():
         for operation in item.values():
-            summary, _, operation["description"] = operation["description"].partition(". ")
-            operation["summary"] = summary.removesuffix(".")
+            summary, *rest = re.split(r"\.(?:\s+|$)", operation["description"], maxsplit=1)
+            operation["summary"], operation["description"] = summary, "".join(rest)
             for status, answer in operation["responses"].items():
                 if status >= "4":
                     continue

@@ -26,9 +26,11 @@ LARGE = b"GET /api/openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"  # made once, so 
 KINDS = {
     "slow headers": (b"GET /api/stats HTTP/1.1\r\n" + HOST, b"X: y\r\n"),
     "slow bodies": (b"POST /api/embed/image HTTP/1.1\r\n" + HOST + b"Content-Length: 1000000\r\n\r\n", b"x"),
-    "slow readers": (LARGE * 6, b""),
+    "slow readers": (LARGE * 3, b""),
 }
 """What each client sends at first, and then again every few seconds; a reader takes a byte instead."""
+COMING_S = {"slow headers": 10.0, "slow bodies": 10.0, "slow readers": 60.0}
+"""Within which all of them come. Readers must ask for 400 kB before they can be slow, which is a load by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,10 @@ def attack(service: Service, kind: str, n: int) -> Iterator[Connection]:
 
 
 def besiege(address: tuple[str, int], kind: str, n: int, tell: Any) -> None:
-    """Open `n` connections over some ten seconds; each does as little as it can, and none goes by itself."""
+    """Open `n` connections; each does as little as it can, and none goes by itself."""
     os.nice(10)  # they come from elsewhere: the service's processor is not theirs
     first, more = KINDS[kind]
+    every_s = COMING_S[kind] / N_CLIENTS
     clients: list[socket.socket] = []
     began = time.monotonic()
     for i in range(n):
@@ -147,7 +150,7 @@ def besiege(address: tuple[str, int], kind: str, n: int, tell: Any) -> None:
         clients.append(client)
         if i % 500 == 499:
             dawdle(clients, more)
-        time.sleep(max(0.0, began + i * 10 / n - time.monotonic()))
+        time.sleep(max(0.0, began + i * every_s - time.monotonic()))
     tell.send(True)
     while True:
         dawdle(clients, more)

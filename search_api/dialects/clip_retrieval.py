@@ -214,8 +214,8 @@ PATHS = ("/knn-service", "/indices-list", "/metadata")
 
 RECORDS: Records = {
     KnnRequest: [{"text": "a red car", "modality": "image", "num_images": 20}],
-    KnnHit: [],
+    KnnHit: [{"id": EXAMPLE_ID, "similarity": 0.31, "image_path": "/pictures/car.jpg", "image": "/9j/4AAQSkZJRg=="}],
     MetadataRequest: [{"ids": [EXAMPLE_ID]}],
-    MetadataOfId: [],
+    MetadataOfId: [{"id": EXAMPLE_ID, "metadata": {"image_path": "/pictures/car.jpg", "image": "/9j/4AAQSkZJRg=="}}],
     ClipRetrievalError: [],
 }

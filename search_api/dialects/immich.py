@@ -190,4 +190,7 @@ def asks_for_no_page(accept: str | None) -> bool:
 ROUTES = [immich_predict, immich_ping]
 PATHS = ("/predict", "/ping")
 
-RECORDS: Records = {PredictAnswer: [], ImmichError: []}
+RECORDS: Records = {
+    PredictAnswer: [{"clip": "[0.6,0.8]", "imageHeight": 480, "imageWidth": 640}],
+    ImmichError: [],
+}

@@ -290,7 +290,28 @@ RECORDS: Records = {
         {"input": [{"text": "a red car"}, {"image": _DOT}], "encoding_format": "base64"},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": _DOT_URI}}]}]},
     ],
-    EmbeddingsAnswer: [],
-    ModelsAnswer: [],
+    EmbeddingsAnswer: [
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}],
+            "model": "ViT-H-14",
+            "usage": {"prompt_tokens": 3, "total_tokens": 3},
+        }
+    ],
+    ModelsAnswer: [
+        {
+            "object": "list",
+            "data": [
+                {
+                    "object": "model",
+                    "id": "ViT-H-14",
+                    "dimensions": 1024,
+                    "space": "0123456789abcdef",
+                    "created": 0,
+                    "owned_by": "lookalike",
+                }
+            ],
+        }
+    ],
     OpenAIError: [],
 }

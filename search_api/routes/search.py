@@ -21,7 +21,10 @@ from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many hits.")]
 Offset = Annotated[int, QueryParameter(ge=0, le=MAX_OFFSET, description="How many hits to skip.")]
-Threshold = Annotated[float | None, QueryParameter(ge=-1.01, le=1.01, description="Least score of a hit.")]
+Threshold = Annotated[
+    float | None,
+    QueryParameter(ge=-1.01, le=1.01, description="Least score of a hit.", schema_extra={"examples": [0.2]}),
+]
 Diversity = Annotated[float, QueryParameter(ge=0, le=1, description="0: by score alone. Towards 1: unlike each other.")]
 Collapse = Annotated[
     Literal["content", "near"], QueryParameter(description="`near`: near-duplicates are folded into the best of them.")

@@ -15,6 +15,7 @@ from litestar.testing import TestClient
 from search_api import schemas
 from search_api.dialects import RECORDS, wording_of
 from search_api.errors import Problem
+from search_api.examples import EXAMPLES
 
 Http = TestClient[Litestar]
 
@@ -113,6 +114,38 @@ def test_the_examples_of_requests_are_valid_requests(document: dict[str, Any]) -
         assert document["components"]["schemas"][kind.__name__].get("examples", []) == examples
         for example in examples:
             assert isinstance(msgspec.convert(example, kind), kind)
+
+
+def test_every_body_has_an_example_that_says_all_it_can(document: dict[str, Any]) -> None:
+    components = document["components"]["schemas"]
+    shown = set()
+    for _, path, operation in operations(document):
+        bodies = [operation.get("requestBody", {"content": {}})]
+        bodies += [answer for status, answer in operation["responses"].items() if status < "3"]
+        for content in (body.get("content", {}) for body in bodies):
+            names = re.findall(r'"#/components/schemas/(\w+)"', json.dumps(content))
+            assert names or not content.get("application/json") or path in ("/indices-list", "/predict"), path
+            for name in names:
+                assert components[name].get("examples"), (path, name)
+                shown.add(name)
+    assert len(shown) > 25
+    for kind, examples in EXAMPLES.items():
+        for example in examples:
+            assert msgspec.to_builtins(msgspec.convert(example, kind)) == example, kind
+
+
+def test_every_parameter_can_be_tried(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            bounds = parameter["schema"]
+            assert {"examples", "default", "enum", "const", "oneOf"} & set(bounds), (path, parameter["name"])
+
+
+def test_summaries_are_one_sentence(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        assert "\n\n" not in operation["summary"], path
+        assert not operation["summary"].endswith("."), path
+    assert "0.75 * mean(liked)" in document["paths"]["/api/search"]["post"]["description"]
 
 
 def test_only_orders_may_come_without_a_body(document: dict[str, Any]) -> None:
