@@ -48,6 +48,7 @@ _VERIFY: Final[dict[str, Any]] = {
 _MODEL: Final[dict[str, Any]] = {"model": "ViT-H-14", "precision": "fp16", "fingerprint": _SPACE, "device": "cuda:0"}
 
 EXAMPLES: Records = {
+    schemas.NewestRequest: [{"limit": 20}, {"where": {"path": "holiday/**", "format": ["jpeg"]}}],
     schemas.RescanRequest: [{"confirm_gone": True}],
     schemas.RebuildRequest: [{"reencode": False}],
     schemas.VerifyRequest: [{"sample": 32, "repair": True}],
@@ -61,6 +62,7 @@ EXAMPLES: Records = {
         }
     ],
     schemas.ImageAnswer: [_PICTURE],
+    schemas.NewestAnswer: [{"images": [_PICTURE], "matching": 1024, "before": 981}],
     schemas.EmbedImageAnswer: [
         {"id": EXAMPLE_ID, "feature": [0.6, 0.8], "embedding": [1.0], "model": "ViT-H-14", "space": _SPACE}
     ],

@@ -23,7 +23,7 @@ READ = "for-reading-only-16"
 ADMIN = "for-giving-orders-16"
 QUESTIONS = {
     "/api/search", "/api/search/image", "/api/embed/image", "/api/embed/text", "/v1/embeddings", "/knn-service",
-    "/metadata", "/predict",
+    "/metadata", "/predict", "/api/images/newest",
 }  # fmt: skip
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
