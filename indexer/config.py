@@ -96,6 +96,7 @@ class Api(_Section):
     rate_per_s: Literal["auto"] | Annotated[float, Field(ge=0, le=1e6)] = "auto"
     open_metrics: bool = False
     access_log: bool = False
+    traces: bool = False
 
 
 class Decode(_Section):

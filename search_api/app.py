@@ -24,6 +24,7 @@ from search_api.responses import problem_response
 from search_api.routes import ROUTES
 from search_api.service import Service
 from search_api.settings import ApiSettings
+from search_api.traces import traced
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,8 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         debug=False,
         pdb_on_exception=False,
     )
-    app.asgi_handler = Gate(
-        app.asgi_handler, settings, dialects.wording_of, questions_of(handlers), service.counts.answered
-    )
+    gate = Gate(app.asgi_handler, settings, dialects.wording_of, questions_of(handlers), service.counts.answered)
+    app.asgi_handler = traced(gate) if settings.traces else gate
     return app
 
 

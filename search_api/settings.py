@@ -69,6 +69,7 @@ class ApiSettings:
         write_timeout_s: A client that takes nothing of its answer for so long is cut off.
         keep_alive_s: An idle connection is closed after this.
         stop_timeout_s: Answers under way when the service stops get this long.
+        traces: Whether each request is a span of OpenTelemetry's.
         access_log: Whether each request is logged, with its id, by the logger `search_api.access` at INFO.
 
     Raises:
@@ -98,6 +99,7 @@ class ApiSettings:
     write_timeout_s: float = 30.0
     keep_alive_s: int = 5
     stop_timeout_s: int = 8
+    traces: bool = False
     access_log: bool = False
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from indexer.config import Config
 from indexer.errors import ConfigError
+from search_api import traces
 from search_api.settings import ApiSettings
 
 HTTP_STOP_S: Final = 4
@@ -22,6 +23,8 @@ def api_settings(config: Config) -> ApiSettings:
         ConfigError: A value cannot be used, or others could reach the service without a good key.
     """
     api = config.api
+    if api.traces:
+        traces.middleware()  # told now, not when the model has been loaded
     return ApiSettings(
         host=api.host,
         port=api.port,
@@ -31,6 +34,7 @@ def api_settings(config: Config) -> ApiSettings:
         cors_origins=api.cors_origins,
         rate_per_s=None if api.rate_per_s == "auto" else api.rate_per_s,
         open_metrics=api.open_metrics,
+        traces=api.traces,
         max_body_bytes=config.decode.max_file_bytes,
         stop_timeout_s=HTTP_STOP_S,
         access_log=api.access_log or config.log.level == "debug",
