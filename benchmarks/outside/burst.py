@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from benchmarks.outside.service import Service, running
+from benchmarks.outside.service import running
 from benchmarks.report import Row, at_most
 from search_api.pace import SAVED_S
 
@@ -22,7 +22,7 @@ KNOWN = (200, 429, 503)
 def rows(quick: bool, seed: int) -> Iterator[Row]:
     seconds = 3.0 if quick else 20.0
     with running(rate_per_s=PER_S) as service:
-        statuses, without, took_s = send(service, PER_S * TIMES, seconds)
+        statuses, without, took_s = send(service.url, PER_S * TIMES, seconds)
         time.sleep(1.0)
         back = httpx.get(f"{service.url}/health/live").status_code
     told = ", ".join(f"{status} {n:,} times" for status, n in sorted(statuses.items()))
@@ -37,7 +37,7 @@ def rows(quick: bool, seed: int) -> Iterator[Row]:
     yield at_most("O3d", "status one second later", back, "", 200)
 
 
-def send(service: Service, per_s: float, seconds: float) -> tuple[Counter[int], int, float]:
+def send(url: str, per_s: float, seconds: float) -> tuple[Counter[int], int, float]:
     """Searches at an even pace over several connections: statuses, refusals without Retry-After, seconds taken."""
     statuses: Counter[int] = Counter()
     without = [0]
@@ -45,7 +45,7 @@ def send(service: Service, per_s: float, seconds: float) -> tuple[Counter[int], 
     began = time.monotonic()
 
     def ask(first: int) -> None:
-        with httpx.Client(base_url=service.url, timeout=30, trust_env=False) as http:
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as http:
             for i in range(first, int(per_s * seconds), N_CONNECTIONS):
                 time.sleep(max(0.0, began + i / per_s - time.monotonic()))
                 answer = http.post("/api/search", json={"text": "a red car"})
