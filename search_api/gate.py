@@ -63,8 +63,8 @@ class Gate:
         app: ASGIApp,
         settings: ApiSettings,
         wording_of: Callable[[str], Wording],
-        questions: Iterable[str],
-        counted: Callable[[str, int], None],
+        questions: Iterable[str] = (),
+        counted: Callable[[str, int], None] | None = None,
     ) -> None:
         self._app = app
         self._wording_of = wording_of
@@ -109,7 +109,8 @@ class Gate:
                 await self._app(scope, body, answer)
             finally:
                 self._n_held_bytes -= body.n_bytes
-        self._counted(method, answer.status)
+        if self._counted is not None:
+            self._counted(method, answer.status)
         if self._access_log:
             took_ms = (time.perf_counter() - started) * 1e3
             access.info("%s %s %d %.1f ms %s", method, quote(scope["path"]), answer.status, took_ms, request_id)
