@@ -45,6 +45,10 @@ _VERIFY: Final[dict[str, Any]] = {
     ],
     "notes": [],
 }  # fmt: skip
+_STANDING: Final[dict[str, Any]] = {
+    "id": "0123456789abcdef", "name": "red cars", "score_threshold": 0.24, "created": _TIME, "n_matches": 3,
+    "webhook": None, "secret": None,
+}  # fmt: skip
 _MODEL: Final[dict[str, Any]] = {"model": "ViT-H-14", "precision": "fp16", "fingerprint": _SPACE, "device": "cuda:0"}
 
 EXAMPLES: Records = {
@@ -52,6 +56,16 @@ EXAMPLES: Records = {
     schemas.RescanRequest: [{"confirm_gone": True}],
     schemas.RebuildRequest: [{"reencode": False}],
     schemas.VerifyRequest: [{"sample": 32, "repair": True}],
+    schemas.StandingRequest: [{"question": {"text": "a red car"}, "name": "red cars"}],
+    schemas.DuplicatesAnswer: [
+        {
+            "tier": "variant", "groups": [{"score": 0.98, "images": [_PICTURE]}], "total": 12, "limit": 50,
+            "offset": 0, "took_ms": 0.4, "progress": None,
+        }
+    ],
+    schemas.StandingAnswer: [_STANDING],
+    schemas.StandingAnswers: [{"standing": [_STANDING]}],
+    schemas.MatchEvent: [{"standing_id": "0123456789abcdef", "name": "red cars", "score": 0.31, "image": _PICTURE}],
     schemas.RetryRequest: [{"path": "/pictures"}],
     schemas.SearchAnswer: [
         {
