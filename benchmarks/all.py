@@ -29,6 +29,7 @@ BENCHMARKS = {
     "freshness": False,
     "rebuild": False,
     "leaks": False,
+    "outside": False,
 }
 """Modules of this package -> whether they take photographs."""
 

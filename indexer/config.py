@@ -29,6 +29,8 @@ def _listed(value: object) -> object:
 
 
 TextList = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)]
+SECRETS = ("api_key", "admin_key")
+"""Keys of the section `api` that nobody is shown. Each may be kept in a file of its own: `<key>_file`."""
 AutoOrInt = Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -86,7 +88,15 @@ class Api(_Section):
     port: int = Field(default=7860, ge=1, le=65_535)
     api_key: str = Field(default="", repr=False)
     plain_webhooks: bool = False
+    api_key_file: str = ""
+    admin_key: str = Field(default="", repr=False)
+    admin_key_file: str = ""
     allowed_hosts: TextList = ()
+    cors_origins: TextList = ()
+    rate_per_s: Literal["auto"] | Annotated[float, Field(ge=0, le=1e6)] = "auto"
+    open_metrics: bool = False
+    access_log: bool = False
+    traces: bool = False
 
 
 class Decode(_Section):
@@ -266,7 +276,7 @@ def _explain(error: dict[str, Any], sources: Mapping[str, str], path: Path | Non
         origin = path.name if path else "file"
         return f"{origin}: {dotted}: this is a section, write it as [{dotted}]"
     default = {f"{s}.{k}": v for s, k, v in keys()}[dotted]
-    shown = "(hidden)" if dotted == "api.api_key" else repr(error["input"])
+    shown = "(hidden)" if location[0] == "api" and location[-1] in SECRETS else repr(error["input"])
     problem = _allowed(location) or error["msg"][0].lower() + error["msg"][1:]
     return f"{origin}: {dotted}: {shown} cannot be used: {problem} (default: {default!r})"
 
@@ -276,6 +286,8 @@ def _allowed(location: list[str]) -> str | None:
     annotation = _annotation(*location)
     if annotation == AutoOrInt:
         return "write 'auto' or a whole number from 1 to 4096"
+    if location == ["api", "rate_per_s"]:
+        return "write 'auto' or a number from 0 to 1000000"
     if location == ["model", "device"]:
         return "write auto, cpu, cuda or cuda:N"
     choices = [choice for choice in get_args(annotation) if isinstance(choice, str)]
@@ -307,7 +319,10 @@ def _resolve_paths(config: Config, base: Path) -> Config:
     model = config.model
     if "/" in model.pretrained:  # a path: no tag of weights has one
         model = model.model_copy(update={"pretrained": absolute("model.pretrained", model.pretrained)})
-    return config.model_copy(update={"watch": watch, "model": model, "store": store})
+    files = {f"{key}_file": getattr(config.api, f"{key}_file") for key in SECRETS}
+    named = {key: absolute(f"api.{key}", file) for key, file in files.items() if file}
+    api = config.api.model_copy(update=named)
+    return config.model_copy(update={"watch": watch, "model": model, "store": store, "api": api})
 
 
 def _check_folders(config: Config) -> None:

@@ -12,16 +12,19 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 
-from indexer.errors import IndexerError
+from indexer.errors import IndexerError, Overloaded
 from indexer.ports import Engine
 from search_api import assets, dialects, openapi
 from search_api.bodies import ApiRequest, FaultError
 from search_api.errors import Fault, Problem, problem, problem_of
+from search_api.examples import EXAMPLES
 from search_api.gate import Gate
+from search_api.keys import questions_of
 from search_api.responses import problem_response
 from search_api.routes import ROUTES
 from search_api.service import Service
 from search_api.settings import ApiSettings
+from search_api.traces import traced
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +45,9 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         yield
         service.close()
 
+    handlers = [*ROUTES, *dialects.ROUTES]
     app = Litestar(
-        route_handlers=[*ROUTES, *dialects.ROUTES],
+        route_handlers=handlers,
         exception_handlers={
             FaultError: _unprocessable,
             IndexerError: _ours,
@@ -55,12 +59,13 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
         lifespan=[lifespan],
         request_class=ApiRequest,
         request_max_body_size=None,  # the gate limits them
-        openapi_config=openapi.config(bool(settings.api_key), dialects.RECORDS),
+        openapi_config=openapi.config(bool(settings.api_key or settings.admin_key), {**EXAMPLES, **dialects.RECORDS}),
         logging_config=None,
         debug=False,
         pdb_on_exception=False,
     )
-    app.asgi_handler = Gate(app.asgi_handler, settings, dialects.wording_of)
+    gate = Gate(app.asgi_handler, settings, dialects.wording_of, questions_of(handlers), service.counts.answered)
+    app.asgi_handler = traced(gate) if settings.traces else gate
     return app
 
 
@@ -70,7 +75,7 @@ def create_app(engine: Engine, settings: ApiSettings) -> Litestar:
 def _ours(request: AnyRequest, error: IndexerError) -> Response[Any]:
     request_id = _request_id(request)
     what = problem_of(error, request_id)
-    if what.status >= 500:
+    if what.status >= 500 and not isinstance(error, Overloaded):  # a line for each would be a flood in a flood
         log.warning("%s %r failed (%s): %s", request.method, request.scope["path"], request_id, error)
     return _refuse(request, what)
 

@@ -36,6 +36,8 @@ from indexer.errors import (
 from indexer.types import Reason
 
 PROBLEM_TYPE = "application/problem+json"
+RETRY_S = 5.0
+"""When to come back, where whoever is too busy does not know any better."""
 _URN = "urn:lookalike:problem:"
 
 
@@ -93,6 +95,7 @@ STATUS_SLUGS = {
     415: ("unsupported-type", "Unsupported content type"),
     421: ("wrong-host", "Wrong host"),
     422: ("unprocessable", "Question cannot be answered"),
+    429: ("too-many-requests", "Too many requests"),
     431: ("headers-too-large", "Headers too large"),
     500: ("internal", "Internal error"),
     503: ("overloaded", "Too busy"),
@@ -133,9 +136,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def headers(self) -> dict[str, str]:
         """Headers that go with it."""
-        if self.retry_after_s is None:
-            return {}
-        return {"retry-after": str(max(1, math.ceil(self.retry_after_s)))}
+        retry_after_s = RETRY_S if self.retry_after_s is None and self.status == 503 else self.retry_after_s
+        return {} if retry_after_s is None else {"retry-after": str(max(1, math.ceil(retry_after_s)))}
 
 
 class Wording(NamedTuple):
@@ -188,9 +190,9 @@ def error_of(problem: Problem) -> IndexerError:
     slug = problem.slug
     if problem.reason in set(Reason):
         return ImageRefused(Reason(problem.reason), problem.detail.removeprefix(f"{problem.reason}: "))
-    if problem.status in (401, 421):
-        return ConfigError(f"api.{'api_key' if problem.status == 401 else 'host'}: {problem.detail}")
-    if slug == "overloaded":
+    if setting := {401: "api_key", 403: "admin_key", 421: "host"}.get(problem.status):
+        return ConfigError(f"api.{setting}: {problem.detail}")
+    if slug in ("overloaded", "too-many-requests"):
         return Overloaded(problem.detail, problem.retry_after_s or 1.0)
     kind = next((kind for kind, face in FACES.items() if face.slug == slug and kind is not ImageRefused), None)
     if kind is None:

@@ -5,13 +5,11 @@ Plain ASGI, around the whole application: also what no route answers is checked,
 
 from __future__ import annotations
 
-import hmac
 import itertools
 import logging
-import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote
@@ -23,6 +21,9 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from indexer.errors import Overloaded
 from search_api.errors import Problem, Wording, problem
+from search_api.keys import Keys
+from search_api.origins import Headers, Origins, host_name
+from search_api.pace import Pace
 from search_api.settings import ApiSettings, is_wildcard, most_body_bytes
 
 access = logging.getLogger("search_api.access")
@@ -39,29 +40,39 @@ CLOSED_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancesto
 MAX_PATH_BYTES = 2048
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
-_OPEN_PAGES = re.compile(r"/(?:dashboard|duplicates|errors|api/docs|favicon\.ico|static/.*)?")
-"""The pages' own files: they hold nothing of anybody's, and the page is what asks a person for the key."""
 _HOST_DETAILS = {
     400: "The request needs exactly one valid Host header.",
     421: "This name is not served here; use the address that the service prints, or add it to api.allowed_hosts.",
 }
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]\\]+)(:[0-9]{1,5})?")
 
 
 class Gate:
-    """Host, origin, key and memory for bodies are checked here; security headers and a request id go out from here.
+    """Checks host, pace, origin, key and memory for bodies; sends security headers and a request id with each answer.
 
-    `wording_of` says how the clients of a path expect an error.
+    Args:
+        app: What answers the requests that pass.
+        settings: What is let through.
+        wording_of: How the clients of a path expect an error.
+        questions: Paths that take POST and change nothing.
+        counted: Told method and status of each answer.
     """
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings, wording_of: Callable[[str], Wording]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ApiSettings,
+        wording_of: Callable[[str], Wording],
+        questions: Iterable[str] = (),
+        counted: Callable[[str, int], None] | None = None,
+    ) -> None:
         self._app = app
         self._wording_of = wording_of
+        self._counted = counted
         self._names = _names(settings)
-        self._trusted = frozenset(name.lower() for name in settings.allowed_hosts)
-        self._authorization = f"Bearer {settings.api_key}".encode() if settings.api_key else None
+        self._origins = Origins(settings)
+        self._keys = Keys(settings, questions)
+        self._pace = Pace(settings.most_per_s) if settings.most_per_s else None
         self._host_status = lru_cache(256)(self._check_host)
         self._max_body_bytes = most_body_bytes(settings)
         self._max_held_bytes = settings.max_held_bytes
@@ -79,11 +90,13 @@ class Gate:
         method = scope["method"]
         request_id = f"{self._run}-{next(self._numbers)}"
         scope["state"]["request_id"] = request_id
-        answer = _Answer(send, request_id, always_named=self._access_log)
+        said = _Said(scope["headers"])
+        answer = _Answer(send, request_id, self._origins.headers(said.origin), always_named=self._access_log)
         started = time.perf_counter() if self._access_log else 0.0
-        refusal = self._refusal(scope)
-        if refusal is not None:
+        if (refusal := self._refusal(scope, said)) is not None:
             await send_problem(answer, refusal, self._wording_of(scope["path"]))
+        elif (allowed := self._origins.preflight(method, said.origin, said.asked_method)) is not None:
+            await send_headers(answer, 204, allowed)
         elif method == HttpMethod.HEAD:
             # The server leaves the body out by the method in its own scope; routes know GET only.
             scope["state"]["bodiless"] = True
@@ -96,6 +109,8 @@ class Gate:
                 await self._app(scope, body, answer)
             finally:
                 self._n_held_bytes -= body.n_bytes
+        if self._counted is not None:
+            self._counted(method, answer.status)
         if self._access_log:
             took_ms = (time.perf_counter() - started) * 1e3
             access.info("%s %s %d %.1f ms %s", method, quote(scope["path"]), answer.status, took_ms, request_id)
@@ -113,66 +128,69 @@ class Gate:
         if self._n_held_bytes > self._max_held_bytes:
             raise Overloaded("Too many bytes are being uploaded at once; try again shortly.", retry_after_s=5.0)
 
-    def _refusal(self, scope: HTTPScope) -> Problem | None:
-        hosts = []
-        origin = site = key = length = None
-        for name, value in scope["headers"]:
-            if name == b"host":
-                hosts.append(value)
-            elif name == b"content-length":
-                length = value
-            elif name == b"origin":
-                origin = value
-            elif name == b"sec-fetch-site":
-                site = value
-            elif name == b"authorization":
-                key = value
-        host = hosts[0] if len(hosts) == 1 else b""
-        path = scope["path"]
+    def _refusal(self, scope: HTTPScope, said: _Said) -> Problem | None:
+        method, path = scope["method"], scope["path"]
+        host = said.hosts[0] if len(said.hosts) == 1 else b""
         if (status := self._host_status(host)) != 200:
             return problem(status, _HOST_DETAILS[status])
-        if scope["method"] not in _SAFE_METHODS and not self._same_origin(host, origin, site):
+        if self._pace and (wait_s := self._pace.wait_s((scope["client"] or ("", 0))[0])):
+            return problem(429, "Too many requests from this address; ask more slowly.", retry_after_s=wait_s)
+        if method not in _SAFE_METHODS and not self._origins.may_change(host, said.origin, said.site):
             return problem(403, "Pages of other origins may not use this service.")
-        if not self._authorised(key) and path not in _OPEN_PATHS and not self._is_page(scope["method"], path):
-            return problem(401, "Send the service's key as Authorization: Bearer <key>.")
+        if self._origins.preflight(method, said.origin, said.asked_method) is not None:
+            return None  # browsers ask without the key, and are told nothing but that they may ask
+        if (missing := self._keys.refusal(method, path, said.key)) is not None:
+            return missing
         if len(scope.get("raw_path", b"")) > MAX_PATH_BYTES or "\0" in path:
             return problem(404, "Nothing is served at this path.")
-        if length is not None and int(length) > self._max_body_bytes:
+        if said.length is not None and int(said.length) > self._max_body_bytes:
             return problem(413, self._too_large)
         return None
 
     def _check_host(self, host: bytes) -> int:
         """200 for a name that is served here, 421 for another, 400 for what is no name."""
-        name = _host_name(host)
+        name = host_name(host)
         if name is None:
             return 400
         return 200 if self._names is None or name in self._names else 421
 
-    def _is_page(self, method: str, path: str) -> bool:
-        return method in _SAFE_METHODS and _OPEN_PAGES.fullmatch(path) is not None
 
-    def _authorised(self, key: bytes | None) -> bool:
-        return self._authorization is None or (key is not None and hmac.compare_digest(key, self._authorization))
+class _Said:
+    """What of a request's headers is judged here."""
 
-    def _same_origin(self, host: bytes, origin: bytes | None, site: bytes | None) -> bool:
-        """Whether the request comes from our own page, or from no page at all.
+    __slots__ = ("asked_method", "hosts", "key", "length", "origin", "site")
 
-        The scheme is left out: behind a proxy that ends TLS it differs.
-        """
-        if origin is None:
-            return site is None or site in (b"same-origin", b"none")
-        authority = origin.partition(b"://")[2].lower()
-        return authority == host.lower() or _host_name(authority) in self._trusted
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.hosts: list[bytes] = []
+        self.origin: bytes | None = None
+        self.site: bytes | None = None
+        self.key: bytes | None = None
+        self.length: bytes | None = None
+        self.asked_method: bytes | None = None
+        for name, value in headers:
+            if name == b"host":
+                self.hosts.append(value)
+            elif name == b"content-length":
+                self.length = value
+            elif name == b"origin":
+                self.origin = value
+            elif name == b"sec-fetch-site":
+                self.site = value
+            elif name == b"authorization":
+                self.key = value
+            elif name == b"access-control-request-method":
+                self.asked_method = value
 
 
 class _Answer:
     """Sends an answer with the headers that every one carries."""
 
-    __slots__ = ("_always_named", "_request_id", "_send", "status")
+    __slots__ = ("_always_named", "_request_id", "_send", "_shared", "status")
 
-    def __init__(self, send: Send, request_id: str, *, always_named: bool) -> None:
+    def __init__(self, send: Send, request_id: str, shared: Headers, *, always_named: bool) -> None:
         self._send = send
         self._request_id = request_id
+        self._shared = shared
         self._always_named = always_named
         self.status = 0
 
@@ -180,7 +198,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             given = message["headers"]
-            message["headers"] = headers = [*given, *SECURITY_HEADERS]
+            message["headers"] = headers = [*given, *SECURITY_HEADERS, *self._shared]
             if self._always_named or self.status >= 400:  # the server checks every header, at a microsecond each
                 headers.append((b"x-request-id", self._request_id.encode()))
             for name, _ in given:
@@ -219,7 +237,12 @@ async def send_problem(send: Send, what: Problem, wording: Wording) -> None:
     headers += [(name.encode(), value.encode()) for name, value in what.headers.items()]
     if what.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": what.status, "headers": headers})
+    await send_headers(send, what.status, headers, body)
+
+
+async def send_headers(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
+    """Send a whole answer."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
@@ -229,9 +252,3 @@ def _names(settings: ApiSettings) -> frozenset[str] | None:
         return None
     own = f"[{settings.host}]" if ":" in settings.host else settings.host
     return _LOOPBACK_NAMES | {own.lower()} | {name.lower() for name in settings.allowed_hosts}
-
-
-def _host_name(authority: bytes) -> str | None:
-    """The name in `name` or `name:port`; None if it is neither."""
-    match = _HOST.fullmatch(authority.decode("latin-1").lower())
-    return match[1] if match else None

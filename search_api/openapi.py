@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
@@ -53,16 +54,19 @@ _DESCRIPTION = """Search by words, by a picture, by the id of an indexed picture
 An image's `id` is the SHA-256 of its file. Scores are cosines; higher is better. Times are RFC 3339 in UTC.
 Errors are `application/problem+json` (RFC 9457), except that each dialect words them as its clients expect. A request
 needs a Host header that the service knows (else 421), and one from a web page must come from the service's own pages
-(else 403). Where a key is set, every route but /health/* needs it.
+(else 403) unless its origin was allowed. Where a key is set, every route but /health/* needs it; where an admin key is
+set, what changes something (`index`, `errors/retry`, `release`) needs that one.
 """
 
 _WHY = {
     400: "The request is malformed",
     401: "A key is set, and the request does not carry it",
+    403: "A page of another origin asks, or the key is not the admin key that is set",
     404: "No live image has this id",
     413: "The body, or the picture, is too large",
     415: "The content type, or the picture's format, is not supported",
     422: "Understood, but it cannot be answered as it was put; `errors` or `reason` says why",
+    429: "The client asks faster than it may; Retry-After says when to come back",
     503: "Too busy, or not able to answer at present",
 }
 
@@ -83,7 +87,7 @@ def refusals(
             generate_examples=False,
             examples=[Example(value=msgspec.to_builtins(wording.of(problem(status, reasons[status] + "."))))],
         )
-        for status in sorted({400, 503, *statuses} | (set() if open_to_all else {401}))
+        for status in sorted({400, 429, 503, *statuses} | (set() if open_to_all else {401}))
     }
 
 
@@ -125,6 +129,20 @@ class EventFeed(Operation):
             "200": OpenAPIResponse(
                 description="Events as they happen: `event:` names the topic, `data:` is one line of JSON",
                 content={EVENT_STREAM: OpenAPIMediaType(schema=feed)},
+            ),
+        }
+
+
+@dataclass
+class MetricsPage(Operation):
+    """An operation that answers in Prometheus' text format."""
+
+    def __post_init__(self) -> None:
+        text = Schema(type=OpenAPIType.STRING, examples=["# TYPE lookalike_images gauge\nlookalike_images 1024\n"])
+        self.responses = {
+            **(self.responses or {}),
+            "200": OpenAPIResponse(
+                description="Prometheus' text format, 0.0.4", content={"text/plain": OpenAPIMediaType(schema=text)}
             ),
         }
 
@@ -187,8 +205,8 @@ def complete(document: dict[str, Any], records: Records) -> dict[str, Any]:
     document["components"]["schemas"] = components
     for item in document["paths"].values():
         for operation in item.values():
-            summary, _, operation["description"] = operation["description"].partition(". ")
-            operation["summary"] = summary.removesuffix(".")
+            summary, *rest = re.split(r"\.(?:\s+|$)", operation["description"], maxsplit=1)
+            operation["summary"], operation["description"] = summary, "".join(rest)
             for status, answer in operation["responses"].items():
                 if status >= "4":
                     continue
@@ -253,7 +271,9 @@ def _document_only(request: Request[Any, Any, Any]) -> None:
 
 def config(has_key: bool, records: Records) -> OpenAPIConfig:
     """Settings of the document; `has_key` says whether this service asks for a key, `records` as for `complete`."""
-    scheme = SecurityScheme(type="http", scheme="bearer", description="The service's `api_key`.")
+    scheme = SecurityScheme(
+        type="http", scheme="bearer", description="The service's `api_key`, or its `admin_key`, which opens everything."
+    )
     return OpenAPIConfig(
         title="lookalike",
         version="1",

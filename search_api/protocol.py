@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from search_api.errors import PROBLEM_TYPE, problem
 from search_api.gate import CLOSED_POLICY, SECURITY_HEADERS
-from search_api.settings import ApiSettings
+from search_api.settings import MIN_BODY_BYTES_PER_S, ApiSettings
 
 if TYPE_CHECKING:
     from litestar import Litestar
+    from uvicorn._types import ASGI3Application
     from uvicorn.server import ServerState
 
 NEVER = float("inf")
@@ -28,8 +29,8 @@ MAX_OVERHEAD = 8
 """Bytes of chunk framing and trailers that a body may bring for each of its own; chunks of one byte bring five."""
 READ_AHEAD_BYTES = 131_072
 """How much of a body one connection may hold before the application takes it."""
-STOP_BODY_S = 1.0
-"""How long a body may still take to arrive when the service stops."""
+STOP_S = 1.0
+"""How long a client may still take, when the service stops, to send a body or to read some of an answer."""
 
 
 class ServerConfig(uvicorn.Config):
@@ -58,6 +59,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     Attributes:
         read_due: When the client must have sent what is awaited, on the loop's clock.
         write_due: When it must have read some of what was sent.
+        answer_due: When the application must have begun its answer.
+        waiting_since: Since when the client has been awaited.
     """
 
     def __init__(
@@ -69,25 +72,34 @@ class DeadlineProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._settings = config.settings
+        self._running: RequestResponseCycle | None = None  # `cycle` is the last that came, and may wait for its turn
         self._in_body = False
         self._n_bytes = 0  # of this message
         self._n_body_bytes = 0
         self.read_due = NEVER
         self.write_due = NEVER
+        self.answer_due = NEVER
+        self.waiting_since = NEVER
 
     # ------------------------------------------------------------ what uvicorn calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self.read_due = self.loop.time() + self._settings.header_timeout_s
+        self._await_header()
         if len(self.connections) > self._settings.max_connections and not self._make_room():
             self._refuse(503, "Too many connections; try again shortly.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._running is not None:  # uvicorn tells the last one only
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
         if self.read_due == NEVER:
-            self.read_due = self.loop.time() + self._settings.header_timeout_s
+            self._await_header()
         self._n_bytes += len(data)
         super().data_received(data)
         if self._n_bytes > MAX_HEADER_BYTES + (1 + MAX_OVERHEAD) * self._n_body_bytes:
@@ -95,7 +107,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        self.read_due = self.loop.time() + self._settings.body_timeout_s
+        self.waiting_since = self.loop.time()
+        self.read_due = self.waiting_since + self._settings.body_timeout_s
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -104,6 +117,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         uvicorn wakes it for every piece and stops reading at 64 KiB, which costs an upload more than its parsing.
         """
         self._n_body_bytes += len(body)
+        self.read_due += len(body) / MIN_BODY_BYTES_PER_S
         if self.cycle.response_complete:
             return
         self.cycle.body += body
@@ -116,15 +130,25 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._n_bytes = self._n_body_bytes = 0
         # An answer that was out before its request was in: the keep-alive clock has been stopped by the late bytes.
         late = self.cycle.response_complete
-        self.read_due = self.loop.time() + self._settings.keep_alive_s if late else NEVER
+        now = self.loop.time()
+        self.read_due = now + self._settings.keep_alive_s if late else NEVER
+        self.waiting_since = now if late else NEVER
+        self.answer_due = now + self._settings.request_timeout_s
         super().on_message_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        if cycle is not self.cycle or not self._in_body:  # it has waited for its turn
+            self.answer_due = self.loop.time() + self._settings.request_timeout_s
+        super()._start_asgi_task(cycle, app)
+
     def pause_writing(self) -> None:
-        self.write_due = self.loop.time() + self._settings.write_timeout_s
+        self.waiting_since = self.loop.time()
+        self.write_due = self.waiting_since + self._settings.write_timeout_s
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self.write_due = NEVER
+        self.waiting_since = self.write_due = NEVER
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
@@ -135,7 +159,10 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         super().shutdown()
-        self.read_due = min(self.read_due, self.loop.time() + STOP_BODY_S)
+        soon = self.loop.time() + STOP_S
+        self.read_due = min(self.read_due, soon)
+        if self.write_due != NEVER:
+            self.write_due = min(self.write_due, soon)
 
     # ------------------------------------------------------------ deadlines
 
@@ -145,16 +172,24 @@ class DeadlineProtocol(HttpToolsProtocol):
             self.write_due = now + self._settings.write_timeout_s  # closing waits for what is still unread
         if now >= self.write_due:
             self.transport.abort()
-        elif now >= self.read_due and not self.transport.is_closing():
+        elif self.transport.is_closing():
+            return
+        elif now >= self.read_due:
             self._read_too_slow(now)
+        elif now >= self.answer_due and self.answering and not self._has_begun:
+            self._refuse(503, "The answer takes too long; try again later.")
+
+    def _await_header(self) -> None:
+        self.waiting_since = self.loop.time()
+        self.read_due = self.waiting_since + self._settings.header_timeout_s
 
     def _make_room(self) -> bool:
         """Close the connection that has kept us waiting longest; only those that wait for us are safe."""
         others = [each for each in self.connections if isinstance(each, DeadlineProtocol) and each is not self]
-        idle = [each for each in others if each.read_due != NEVER or not each.answering]
+        idle = [each for each in others if each.waiting_since != NEVER or not each.answering]
         if not idle:
             return False
-        oldest = min(idle, key=lambda each: each.read_due)
+        oldest = min(idle, key=lambda each: each.waiting_since)
         oldest.transport.abort()
         self.connections.discard(oldest)
         return True
@@ -162,7 +197,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def _read_too_slow(self, now: float) -> None:
         if not self.answering:
             self.transport.close()
-        elif self._in_body and not self.pipeline:
+        elif self._in_body and self.cycle is self._running:
             self._refuse(408, "The body did not arrive in time.")
         else:  # an answer is under way; the next request, half sent, waits for it
             self.read_due = now + self._settings.header_timeout_s
@@ -170,21 +205,27 @@ class DeadlineProtocol(HttpToolsProtocol):
     @property
     def answering(self) -> bool:
         """Whether a request has come whose answer is not out yet."""
-        return self.cycle is not None and not self.cycle.response_complete
+        return self._running is not None and not self._running.response_complete
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._running is not None and self._running.response_started
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer from here, unless an answer has begun already, and close."""
-        if not (self.answering and self.cycle.response_started):
+        if not (self.answering and self._has_begun):
             self.transport.write(_refusal(status, detail))
         self.transport.close()
-        if self.answering:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        if self._running is not None and self.answering:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
 
 def _refusal(status: int, detail: str) -> bytes:
-    body = msgspec.json.encode(problem(status, detail))
+    what = problem(status, detail)
+    body = msgspec.json.encode(what)
     headers = [
+        *((name.encode(), value.encode()) for name, value in what.headers.items()),
         (b"content-type", PROBLEM_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 SWEEP_S = 0.1
+SEND_BUFFER_BYTES = 131_072
+"""Of each connection. The kernel would keep 4 MB for each client that asks for much and reads nothing."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -79,6 +81,7 @@ class Server:
         service: Service = app.state.service
         self._settings = service.settings
         self._listener = listener
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
         self.url = _url(listener)
         self._started = threading.Event()
         self._uvicorn = _Uvicorn(ServerConfig(app, self._settings), self._started)

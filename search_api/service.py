@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from indexer.ports import Engine
+from indexer.types import PLAIN, Options, Query, SearchResult
+from search_api.metrics import Counts
 from search_api.responses import Json
 from search_api.settings import ApiSettings
 from search_api.workers import Workers
@@ -19,6 +21,7 @@ class Service:
     def __init__(self, engine: Engine, settings: ApiSettings) -> None:
         self.engine = engine
         self.settings = settings
+        self.counts = Counts()
         self.n_listeners = 0
         """Streams of events that are open."""
         self.open()
@@ -38,3 +41,9 @@ class Service:
     async def answer(self, work: Callable[[], T]) -> Json[T]:
         """Run `work` in a thread and encode there what it returns: long answers take long to encode."""
         return await self.workers.call(lambda: Json(work()))
+
+    def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult:
+        """As the engine's, and timed. Blocks: to be called in a thread."""
+        found = self.engine.search(query, limit, offset, options)
+        self.counts.searched(found)
+        return found

@@ -23,14 +23,14 @@ def config() -> None:
 def show(invocation: Invocation, as_json: bool) -> None:
     """Print every setting in force, and whether a flag, the environment, the file or the default set it.
 
-    The output is a valid configuration file (but for the API key, which is hidden).
+    The output is a valid configuration file (but for the API's keys, which are hidden).
     """
     from indexer.cli.terminal import print_json, print_text
+    from indexer.config import SECRETS
 
     loaded = invocation.load()
     settings = loaded.config.model_dump(mode="json")
-    if settings["api"]["api_key"]:
-        settings["api"]["api_key"] = "(hidden)"
+    settings["api"].update({key: "(hidden)" for key in SECRETS if settings["api"][key]})
     if as_json:
         print_json({
             section: {

@@ -9,6 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Protocol
 
+from indexer.cli.api_settings import key_of
 from indexer.cli.logs import start_logging
 from indexer.cli.terminal import say
 from indexer.config import Config
@@ -165,7 +166,7 @@ def server_of(config: Config) -> Iterator[Client | None]:
     if holder is None or holder.url is None:
         yield None
         return
-    with Client(holder.url, config.api.api_key or None) as client:
+    with Client(holder.url, key_of(config, "admin_key") or key_of(config, "api_key")) as client:
         yield client
 
 

@@ -135,7 +135,7 @@ class RunningEngine:
         self._live = Live(
             {
                 "index": Topic(CHANGES_S, self._index_now, self._index_news),
-                "queue": Topic(STATE_S, self._queue_state),
+                "queue": Topic(STATE_S, self.queue),
                 "gpu": Topic(STATE_S, self.gpu_memory),
                 "match": Topic(NEVER_S, lambda: None),
             }
@@ -276,6 +276,9 @@ class RunningEngine:
             batch_size_from=parts.batch.source,
             point=parts.index.point,
         )
+
+    def queue(self) -> QueueState:
+        return replace(self.parts.embedder.queue, limited_by=self._inflow.limited_by() if self._inflow else "idle")
 
     def tuning(self) -> Tuning:
         if self.parts.tuning is None:
@@ -435,9 +438,6 @@ class RunningEngine:
             return self._inflow.river.end_anew()
         ids = np.fromiter(self.parts.catalogue.ids_of(hashes).values(), dtype=np.int64)
         return int(np.count_nonzero(~self.parts.index.contains(ids)))
-
-    def _queue_state(self) -> QueueState:
-        return replace(self.parts.embedder.queue, limited_by=self._inflow.limited_by() if self._inflow else "idle")
 
     def _index_now(self) -> IndexNews:
         counts = self.parts.catalogue.counts()

@@ -17,6 +17,7 @@ from indexer.ports import Engine
 from indexer.types import ImageQuery, Query, TextQuery, VectorQuery, display_path
 from search_api.bodies import UNTYPED, ApiRequest, FaultError
 from search_api.errors import Fault, Wording
+from search_api.keys import QUESTION
 from search_api.openapi import Records, refusals
 from search_api.pictures import from_base64
 from search_api.queries import direction, words
@@ -127,7 +128,7 @@ def _query(asked: KnnRequest, dims: tuple[int, int | None], settings: ApiSetting
 def _search(service: Service, asked: KnnRequest) -> list[KnnHit]:
     engine, settings = service.engine, service.settings
     n_hits = min(asked.num_result_ids or asked.num_images, settings.max_limit)
-    found = engine.search(_query(asked, engine.dims, settings), n_hits).hits
+    found = service.search(_query(asked, engine.dims, settings), n_hits).hits
     return [
         KnnHit(
             hit.id,
@@ -168,7 +169,7 @@ _REFUSALS = refusals(413, 415, 422, wording=WORDING)
     "/knn-service",
     status_code=200,
     tags=["dialects"],
-    opt={UNTYPED: True},
+    opt={UNTYPED: True, QUESTION: True},
     responses=_REFUSALS,
     response_description="Hits, best first.",
 )
@@ -198,7 +199,7 @@ def clip_retrieval_indices(request: ApiRequest) -> Json[list[str]]:
     "/metadata",
     status_code=200,
     tags=["dialects"],
-    opt={UNTYPED: True},
+    opt={UNTYPED: True, QUESTION: True},
     responses=_REFUSALS,
     response_description="In the order of the ids.",
 )
@@ -213,8 +214,8 @@ PATHS = ("/knn-service", "/indices-list", "/metadata")
 
 RECORDS: Records = {
     KnnRequest: [{"text": "a red car", "modality": "image", "num_images": 20}],
-    KnnHit: [],
+    KnnHit: [{"id": EXAMPLE_ID, "similarity": 0.31, "image_path": "/pictures/car.jpg", "image": "/9j/4AAQSkZJRg=="}],
     MetadataRequest: [{"ids": [EXAMPLE_ID]}],
-    MetadataOfId: [],
+    MetadataOfId: [{"id": EXAMPLE_ID, "metadata": {"image_path": "/pictures/car.jpg", "image": "/9j/4AAQSkZJRg=="}}],
     ClipRetrievalError: [],
 }

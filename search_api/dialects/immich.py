@@ -19,6 +19,7 @@ from indexer.ports import Engine
 from indexer.types import ImageInfo
 from search_api.bodies import ApiRequest, FaultError, decode
 from search_api.errors import Fault, Wording
+from search_api.keys import QUESTION
 from search_api.openapi import Records, refusals
 from search_api.pictures import checked, form_fields
 from search_api.queries import words
@@ -141,6 +142,7 @@ def _words(given: bytes) -> str:
     "/predict",
     status_code=200,
     tags=["dialects"],
+    opt={QUESTION: True},
     operation_class=PredictForm,
     responses=refusals(413, 415, 422, wording=WORDING),
 )
@@ -188,4 +190,7 @@ def asks_for_no_page(accept: str | None) -> bool:
 ROUTES = [immich_predict, immich_ping]
 PATHS = ("/predict", "/ping")
 
-RECORDS: Records = {PredictAnswer: [], ImmichError: []}
+RECORDS: Records = {
+    PredictAnswer: [{"clip": "[0.6,0.8]", "imageHeight": 480, "imageWidth": 640}],
+    ImmichError: [],
+}

@@ -19,6 +19,7 @@ from indexer.types import Matrix
 from search_api.answers import fingerprint
 from search_api.bodies import IMAGES_ANYWHERE, ApiRequest, FaultError
 from search_api.errors import Fault, Problem, Wording
+from search_api.keys import QUESTION
 from search_api.openapi import Records, refusals
 from search_api.pictures import from_base64
 from search_api.queries import words
@@ -142,7 +143,8 @@ class OpenAIError(Struct, frozen=True):
 
 def _error(what: Problem) -> OpenAIError:
     kind = "server_error" if what.status >= 500 else "invalid_request_error"
-    code = "invalid_api_key" if what.status == 401 else (what.reason or what.slug.replace("-", "_"))
+    known = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+    code = known.get(what.status) or what.reason or what.slug.replace("-", "_")
     return OpenAIError(OpenAIFault(what.detail, kind, what.errors[0].field or None if what.errors else None, code))
 
 
@@ -254,7 +256,13 @@ def _encoded(row: Matrix, in_base64: bool) -> list[float] | str:
 _REFUSALS = refusals(413, 415, 422, wording=WORDING)
 
 
-@post("/v1/embeddings", status_code=200, tags=["dialects"], opt={IMAGES_ANYWHERE: True}, responses=_REFUSALS)
+@post(
+    "/v1/embeddings",
+    status_code=200,
+    tags=["dialects"],
+    opt={IMAGES_ANYWHERE: True, QUESTION: True},
+    responses=_REFUSALS,
+)
 async def openai_embeddings(request: ApiRequest, data: JSONBody[EmbeddingsRequest]) -> Json[EmbeddingsAnswer]:
     """Embed texts and pictures as OpenAI's clients ask for it. All embeddings are comparable with each other.
 
@@ -282,7 +290,28 @@ RECORDS: Records = {
         {"input": [{"text": "a red car"}, {"image": _DOT}], "encoding_format": "base64"},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": _DOT_URI}}]}]},
     ],
-    EmbeddingsAnswer: [],
-    ModelsAnswer: [],
+    EmbeddingsAnswer: [
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}],
+            "model": "ViT-H-14",
+            "usage": {"prompt_tokens": 3, "total_tokens": 3},
+        }
+    ],
+    ModelsAnswer: [
+        {
+            "object": "list",
+            "data": [
+                {
+                    "object": "model",
+                    "id": "ViT-H-14",
+                    "dimensions": 1024,
+                    "space": "0123456789abcdef",
+                    "created": 0,
+                    "owned_by": "lookalike",
+                }
+            ],
+        }
+    ],
     OpenAIError: [],
 }

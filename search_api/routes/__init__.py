@@ -2,7 +2,20 @@
 
 from litestar.types import ControllerRouterHandler
 
-from search_api.routes import duplicates, embed, events, health, images, index, memory, pages, search, standing, state
+from search_api.routes import (
+    duplicates,
+    embed,
+    events,
+    health,
+    images,
+    index,
+    memory,
+    metrics,
+    pages,
+    search,
+    standing,
+    state,
+)
 
 ROUTES: list[ControllerRouterHandler] = [
     *embed.ROUTES,
@@ -13,6 +26,7 @@ ROUTES: list[ControllerRouterHandler] = [
     *state.ROUTES,
     *events.ROUTES,
     *memory.ROUTES,
+    *metrics.ROUTES,
     *index.ROUTES,
     *health.ROUTES,
     *pages.ROUTES,

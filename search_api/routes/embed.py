@@ -7,6 +7,7 @@ from litestar.params import JSONBody
 
 from search_api.answers import embed_image_answer, embed_text_answer
 from search_api.bodies import ApiRequest
+from search_api.keys import QUESTION
 from search_api.openapi import ImageUpload, refusals
 from search_api.pictures import raw_upload, read_image
 from search_api.queries import texts_of
@@ -24,6 +25,7 @@ def _embed(service: Service, data: bytes) -> EmbedImageAnswer:
     status_code=200,
     tags=["embed"],
     middleware=[raw_upload(_embed)],
+    opt={QUESTION: True},
     operation_class=ImageUpload,
     responses=refusals(413, 415, 422),
 )
@@ -34,7 +36,7 @@ async def embed_image(request: ApiRequest) -> Json[EmbedImageAnswer]:
     return await service.answer(lambda: _embed(service, data))
 
 
-@post("/api/embed/text", status_code=200, tags=["embed"], responses=refusals(413, 415, 422))
+@post("/api/embed/text", status_code=200, tags=["embed"], opt={QUESTION: True}, responses=refusals(413, 415, 422))
 async def embed_text(request: ApiRequest, data: JSONBody[EmbedTextRequest]) -> Json[EmbedTextAnswer]:
     """Embed one text or several, in the space that they share with pictures."""
     service = request.service

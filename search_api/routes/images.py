@@ -11,6 +11,7 @@ from indexer.types import EVERYWHERE
 from search_api.answers import image_answer, newest_answer
 from search_api.assets import matches
 from search_api.bodies import ApiRequest
+from search_api.keys import QUESTION
 from search_api.openapi import ImageIdPath, Thumbnail, refusals
 from search_api.queries import image_id, where_of
 from search_api.responses import Json
@@ -26,7 +27,13 @@ async def image(request: ApiRequest, id: ImageIdPath) -> Json[ImageAnswer]:
     return await service.answer(lambda: image_answer(service.engine.image(name)))
 
 
-@post("/api/images/newest", status_code=200, tags=["images"], responses=refusals(413, 415, 422))
+@post(
+    "/api/images/newest",
+    status_code=200,
+    tags=["images"],
+    opt={QUESTION: True},
+    responses=refusals(413, 415, 422),
+)
 async def newest(request: ApiRequest, data: JSONBody[NewestRequest]) -> Json[NewestAnswer]:
     """The pictures that were indexed last, without a question."""
     service = request.service

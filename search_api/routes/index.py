@@ -12,7 +12,7 @@ from search_api.responses import Json
 from search_api.schemas import AcceptedAnswer, ProgressAnswer, RebuildRequest, RescanRequest, VerifyRequest
 
 
-@post("/api/index/rescan", status_code=202, tags=["index"], responses=refusals(413, 415, 422))
+@post("/api/index/rescan", status_code=202, tags=["index"], responses=refusals(403, 413, 415, 422))
 async def rescan(request: ApiRequest, data: JSONBody[RescanRequest | None] = None) -> Json[AcceptedAnswer]:
     """Compare the watched folders with what is known, now."""
     service = request.service
@@ -21,7 +21,7 @@ async def rescan(request: ApiRequest, data: JSONBody[RescanRequest | None] = Non
     return Json(AcceptedAnswer("accepted"))
 
 
-@post("/api/index/rebuild", status_code=202, tags=["index"], responses=refusals(413, 415, 422))
+@post("/api/index/rebuild", status_code=202, tags=["index"], responses=refusals(403, 413, 415, 422))
 async def rebuild(request: ApiRequest, data: JSONBody[RebuildRequest | None] = None) -> Json[ProgressAnswer]:
     """Make the index anew from what is stored; `/api/stats` shows how far it is. One that runs already is joined."""
     service = request.service
@@ -29,7 +29,7 @@ async def rebuild(request: ApiRequest, data: JSONBody[RebuildRequest | None] = N
     return await service.answer(lambda: progress_answer(service.engine.rebuild(reencode=reencode)))
 
 
-@post("/api/index/verify", status_code=202, tags=["index"], responses=refusals(413, 415, 422))
+@post("/api/index/verify", status_code=202, tags=["index"], responses=refusals(403, 413, 415, 422))
 async def verify(request: ApiRequest, data: JSONBody[VerifyRequest | None] = None) -> Json[ProgressAnswer]:
     """Compare catalogue, features, index and files; `/api/stats` shows how far it is, and then what it found.
 

@@ -38,7 +38,7 @@ async def memory_history(request: ApiRequest, seconds: Seconds = 600) -> Json[Me
     return await service.answer(lambda: history_answer(service.engine.memory_history(seconds)))
 
 
-@post("/api/gpu/memory/release", status_code=200, tags=["memory"], responses=refusals())
+@post("/api/gpu/memory/release", status_code=200, tags=["memory"], responses=refusals(403))
 async def release_memory(request: ApiRequest) -> Json[ReleasedAnswer]:
     """Give back what the allocators keep unused, and say what came back. What is in use stays."""
     service = request.service

@@ -10,6 +10,7 @@ from litestar.params import JSONBody, QueryParameter
 from indexer.types import PLAIN, IdQuery, ImageQuery, Options, Query
 from search_api.answers import search_answer
 from search_api.bodies import ApiRequest
+from search_api.keys import QUESTION
 from search_api.openapi import ImageIdPath, ImageUpload, refusals
 from search_api.pictures import raw_upload, read_image
 from search_api.queries import image_id, options_of, query_of
@@ -20,7 +21,10 @@ from search_api.settings import LIMIT, MAX_LIMIT, MAX_OFFSET
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="How many hits.")]
 Offset = Annotated[int, QueryParameter(ge=0, le=MAX_OFFSET, description="How many hits to skip.")]
-Threshold = Annotated[float | None, QueryParameter(ge=-1.01, le=1.01, description="Least score of a hit.")]
+Threshold = Annotated[
+    float | None,
+    QueryParameter(ge=-1.01, le=1.01, description="Least score of a hit.", schema_extra={"examples": [0.2]}),
+]
 Diversity = Annotated[float, QueryParameter(ge=0, le=1, description="0: by score alone. Towards 1: unlike each other.")]
 Collapse = Annotated[
     Literal["content", "near"], QueryParameter(description="`near`: near-duplicates are folded into the best of them.")
@@ -32,7 +36,7 @@ Cut = Annotated[
 
 def _ask(service: Service, query: Query, limit: int, offset: int, options: Options = PLAIN) -> SearchAnswer:
     most = min(limit, service.settings.max_limit)
-    return search_answer(service.engine.search(query, most, offset, options), service.engine.space, most, offset)
+    return search_answer(service.search(query, most, offset, options), service.engine.space, most, offset)
 
 
 def _like(service: Service, data: bytes) -> SearchAnswer:
@@ -43,7 +47,7 @@ def _options(threshold: float | None, diversity: float, collapse: str, cut: str 
     return Options(score_threshold=threshold, diversity=diversity, fold_near=collapse == "near", cut=cut == "auto")
 
 
-@post("/api/search", status_code=200, tags=["search"], responses=refusals(404, 413, 415, 422))
+@post("/api/search", status_code=200, tags=["search"], opt={QUESTION: True}, responses=refusals(404, 413, 415, 422))
 async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[SearchAnswer]:
     """Find pictures by words, a picture, the id of an indexed picture, a vector, or a mixture of them.
 
@@ -70,6 +74,7 @@ async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[Sea
     status_code=200,
     tags=["search"],
     middleware=[raw_upload(_like)],
+    opt={QUESTION: True},
     operation_class=ImageUpload,
     responses=refusals(413, 415, 422),
 )

@@ -34,7 +34,7 @@ async def standing(request: ApiRequest) -> Json[StandingAnswers]:
     return await request.service.answer(lambda: StandingAnswers([standing_answer(each) for each in engine.standing()]))
 
 
-@post("/api/standing", status_code=201, tags=["standing"], responses=refusals(404, 413, 415, 422))
+@post("/api/standing", status_code=201, tags=["standing"], responses=refusals(403, 404, 413, 415, 422))
 async def stand(request: ApiRequest, data: JSONBody[StandingRequest]) -> Json[StandingAnswer]:
     """Have a question stand, also over restarts: `/api/events?topics=match` tells each new picture that it means.
 
@@ -50,7 +50,7 @@ async def stand(request: ApiRequest, data: JSONBody[StandingRequest]) -> Json[St
     return await service.answer(work)
 
 
-@delete("/api/standing/{id:str}", status_code=200, tags=["standing"], responses=refusals(404, why=_NONE))
+@delete("/api/standing/{id:str}", status_code=200, tags=["standing"], responses=refusals(403, 404, why=_NONE))
 async def unstand(request: ApiRequest, id: StandingId) -> Json[AcceptedAnswer]:
     """Forget a standing query."""
     service = request.service

@@ -56,7 +56,7 @@ async def errors(request: ApiRequest, limit: Limit = 100, offset: Offset = 0) ->
     return await service.answer(work)
 
 
-@post("/api/errors/retry", status_code=202, tags=["state"], responses=refusals(413, 415, 422))
+@post("/api/errors/retry", status_code=202, tags=["state"], responses=refusals(403, 413, 415, 422))
 async def retry_errors(request: ApiRequest, data: JSONBody[RetryRequest | None] = None) -> Json[RetryAnswer]:
     """Try refused files again though they have not changed: one, those below a folder, or all of them."""
     engine = request.service.engine

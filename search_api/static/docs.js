@@ -82,9 +82,11 @@ const row = ({ parameter, input }) => el("tr", {}, el("td", {}, el("code", { tex
 function answer([status, response]) {
   const [type, media] = Object.entries(response.content ?? {})[0] ?? [];
   const problem = type?.includes("problem");
+  const example = !problem && media && resolve(media.schema).examples?.[0];
   return el("tr", {}, el("td", {}, el("code", { textContent: status })), el("td", {}, prose("span", response.description),
     problem ? null : el("span", { className: "dim", textContent: type ? ` · ${type} · ${typeOf(media.schema)}` : "" }),
-    media && !problem ? members(media.schema) : null));
+    media && !problem ? members(media.schema) : null,
+    example ? el("pre", { textContent: JSON.stringify(example, null, 1) }) : null));
 }
 
 function bodyOf(op) {

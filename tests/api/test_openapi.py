@@ -15,6 +15,7 @@ from litestar.testing import TestClient
 from search_api import schemas
 from search_api.dialects import RECORDS, wording_of
 from search_api.errors import Problem
+from search_api.examples import EXAMPLES
 
 Http = TestClient[Litestar]
 
@@ -40,6 +41,7 @@ PROMISED = {
     ("post", "/api/gpu/memory/release"),
     ("get", "/api/tune"),
     ("get", "/api/why"),
+    ("get", "/metrics"),
     ("post", "/api/index/rescan"),
     ("post", "/api/index/rebuild"),
     ("post", "/api/index/verify"),
@@ -55,6 +57,7 @@ PROMISED = {
 }
 
 BODILESS = {"/api/gpu/memory/release"}
+ORDERS = {"/api/index/rescan", "/api/index/rebuild", "/api/index/verify", "/api/errors/retry", *BODILESS}
 
 
 @pytest.fixture
@@ -81,7 +84,9 @@ def test_every_operation_says_what_it_does_takes_and_answers(document: dict[str,
         ids.add(operation["operationId"])
         responses = operation["responses"]
         assert any(status.startswith("2") for status in responses), path
-        assert {"400", "503"} <= set(responses), path
+        assert {"400", "429", "503"} <= set(responses), path
+        order = path in ORDERS or (path.startswith("/api/standing") and method != "get")
+        assert ("403" in responses) == order, path
         assert ("401" in responses) == (not path.startswith("/health/")), path
         for status, response in responses.items():
             if status.startswith(("4", "5")):
@@ -112,14 +117,46 @@ def test_the_examples_of_requests_are_valid_requests(document: dict[str, Any]) -
             assert isinstance(msgspec.convert(example, kind), kind)
 
 
+def test_every_body_has_an_example_that_says_all_it_can(document: dict[str, Any]) -> None:
+    components = document["components"]["schemas"]
+    shown = set()
+    for _, path, operation in operations(document):
+        bodies = [operation.get("requestBody", {"content": {}})]
+        bodies += [answer for status, answer in operation["responses"].items() if status < "3"]
+        for content in (body.get("content", {}) for body in bodies):
+            names = re.findall(r'"#/components/schemas/(\w+)"', json.dumps(content))
+            assert names or not content.get("application/json") or path in ("/indices-list", "/predict"), path
+            for name in names:
+                assert components[name].get("examples"), (path, name)
+                shown.add(name)
+    assert len(shown) > 25
+    for kind, examples in EXAMPLES.items():
+        for example in examples:
+            told = msgspec.to_builtins(msgspec.convert(example, kind))
+            assert told == example or kind.__struct_config__.forbid_unknown_fields, kind
+
+
+def test_every_parameter_can_be_tried(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            bounds = parameter["schema"]
+            assert {"examples", "default", "enum", "const", "oneOf"} & set(bounds), (path, parameter["name"])
+
+
+def test_summaries_are_one_sentence(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        assert "\n\n" not in operation["summary"], path
+        assert not operation["summary"].endswith("."), path
+    assert "0.75 * mean(liked)" in document["paths"]["/api/search"]["post"]["description"]
+
+
 def test_only_orders_may_come_without_a_body(document: dict[str, Any]) -> None:
     required = {
         path: operation["requestBody"]["required"]
         for method, path, operation in operations(document)
         if method == "post" and path not in BODILESS
     }
-    orders = {"/api/index/rescan", "/api/index/rebuild", "/api/index/verify", "/api/errors/retry"}
-    assert {path for path, needed in required.items() if not needed} == orders
+    assert {path for path, needed in required.items() if not needed} == ORDERS - BODILESS
 
 
 def test_pictures_may_be_sent_raw_or_as_a_form(document: dict[str, Any]) -> None:

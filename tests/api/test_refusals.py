@@ -217,6 +217,17 @@ def test_wrong_query_parameters_are_422_by_name(http: Http, query: str) -> None:
     assert answer["errors"][0]["field"] == query.partition("=")[0]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("number", ["nan", "-nan", "inf", "-inf", "1e999", "0x1", "1_0", ""])
+@pytest.mark.parametrize("name", ["score_threshold", "diversity"])
+def test_numbers_in_parameters_are_finite(http: Http, engine: FakeEngine, name: str, number: str) -> None:
+    for response in (
+        http.get(f"/api/images/{id_of(0)}/similar?{name}={number}"),
+        http.post(f"/api/search/image?{name}={number}", content=JPEG),
+    ):
+        assert_problem(response, 422)
+    assert engine.calls == []
+
+
 @pytest.mark.parametrize("query", ["path=", "path=a.jpg", "path=./a", "path=/a%00b"])
 def test_a_path_that_cannot_be_one_is_422_by_name(http: Http, engine: FakeEngine, query: str) -> None:
     faults = assert_problem(http.get(f"/api/why?{query}"), 422)["errors"]
@@ -277,6 +288,14 @@ def test_what_the_engine_raises_becomes_a_problem(
     engine.fail["search"] = error
     answer = assert_problem(http.post("/api/search", json={"text": "a"}), status)
     assert answer["type"] == f"urn:lookalike:problem:{slug}"
+
+
+@pytest.mark.parametrize(
+    "error", [StoreFull("full"), kinds.ModelUnavailable("none"), DeviceFailed("lost"), kinds.Stopped("going")]
+)
+def test_whatever_is_unavailable_says_when_to_come_back(http: Http, engine: FakeEngine, error: Exception) -> None:
+    engine.fail["search"] = error
+    assert http.post("/api/search", json={"text": "a"}).headers["retry-after"] == "5"
 
 
 def test_a_full_queue_says_when_to_come_back(http: Http, engine: FakeEngine) -> None:

@@ -11,22 +11,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from indexer.errors import ConfigError, IndexerError, Unreachable
+from indexer.types import IndexNews
 from search_api.client import Client
-from search_api.protocol import MAX_HEADER_BYTES
+from search_api.protocol import MAX_HEADER_BYTES, NEVER
 from search_api.server import Server, bind
 from search_api.settings import ApiSettings
 from tests.api.conftest import eventually, running
-from tests.fakes.engine import JPEG, FakeEngine
+from tests.fakes.engine import JPEG, FakeEngine, id_of
 
 Serve = Callable[..., Server]
 HOST = b"Host: localhost\r\n"
 STALLED_HEADER = b"GET /health/live HTTP/1.1\r\nHost: loc"
 STALLED_BODY = b"POST /api/embed/image HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\nabc"
 LISTENING = b"GET /api/events HTTP/1.1\r\n" + HOST + b"\r\n"
+LARGE = b"GET /api/openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
+SEARCH = (
+    b"POST /api/search HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: 12\r\n\r\n"
+    b'{"text":"a"}'
+)
 LIVE = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -60,6 +67,11 @@ def until_closed(connection: socket.socket) -> bytes:
 
 def n_connections(server: Server) -> int:
     return len(server._uvicorn.server_state.connections)
+
+
+def n_stuck(server: Server) -> int:
+    """Connections whose clients do not read."""
+    return sum(each.write_due != NEVER for each in server._uvicorn._connections())
 
 
 # ---------------------------------------------------------------- the port
@@ -188,17 +200,77 @@ def test_who_has_kept_the_server_waiting_longest_makes_room(serve: Serve, connec
 
 def test_who_waits_for_the_server_is_not_sent_away_for_a_newcomer(engine: FakeEngine, connect: Connect) -> None:
     engine.hold.clear()
-    body = b'{"text":"a"}'
-    head = b"POST /api/search HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: 12\r\n\r\n"
     with running(engine, ApiSettings(max_connections=2)) as server:
         asking = [connect(server) for _ in range(2)]
         for connection in asking:
-            connection.sendall(head + body)
+            connection.sendall(SEARCH)
             assert engine.entered.acquire(timeout=10)
         assert until_closed(connect(server)).startswith(b"HTTP/1.1 503 ")
         engine.hold.set()
         for connection in asking:
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_reads_nothing_makes_room_too(connect: Connect) -> None:
+    with running(FakeEngine(), ApiSettings(max_connections=2)) as server:
+        for _ in range(2):
+            connect(server).sendall(LARGE * 20)
+        assert eventually(lambda: n_stuck(server) == 2)
+        with Client(server.url, timeout_s=5) as client:
+            assert client.live().status == "ok"
+
+
+def test_a_newcomer_is_not_sent_away_before_those_who_have_stalled_for_longer(serve: Serve, connect: Connect) -> None:
+    server = serve(max_connections=3, header_timeout_s=1, body_timeout_s=60)
+    stalled = [connect(server) for _ in range(2)]
+    for connection in stalled:
+        connection.sendall(STALLED_BODY)
+    assert eventually(lambda: n_connections(server) == 2)
+    newcomer = connect(server)
+    newcomer.sendall(STALLED_HEADER)
+    assert eventually(lambda: n_connections(server) == 3)
+    another = connect(server)
+    another.sendall(LIVE)
+    assert another.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    newcomer.sendall(b"alhost\r\n\r\n")
+    assert newcomer.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    assert until_closed(stalled[0]) == b""
+
+
+def test_a_body_may_take_longer_while_it_comes_at_a_good_pace(serve: Serve, connect: Connect) -> None:
+    connection = connect(serve(body_timeout_s=0.4))
+    head = b"POST /api/embed/image HTTP/1.1\r\n" + HOST + b"Content-Length: 100000\r\n\r\n"
+    started = time.monotonic()
+    connection.sendall(head + JPEG + bytes(80_000))  # worth 1.6 s more
+    connection.settimeout(0.7)
+    with pytest.raises(TimeoutError):
+        connection.recv(1)
+    connection.settimeout(10)
+    connection.sendall(bytes(100_000 - 80_000 - len(JPEG)))
+    assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    assert time.monotonic() - started > 0.6
+
+
+def test_an_answer_that_does_not_come_is_503(engine: FakeEngine, connect: Connect) -> None:
+    engine.hold.clear()
+    with running(engine, ApiSettings(request_timeout_s=0.3)) as server:
+        connection = connect(server)
+        connection.sendall(SEARCH)
+        assert engine.entered.acquire(timeout=10)
+        received = until_closed(connection)
+        assert received.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 5\r\n" in received
+        engine.hold.set()
+
+
+def test_requests_behind_one_that_nobody_reads_end_without_a_word(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(FakeEngine(), ApiSettings(write_timeout_s=0.3)) as server:
+        connect(server).sendall(LARGE * 20)
+        assert eventually(lambda: n_stuck(server) == 1)
+        assert eventually(lambda: n_connections(server) == 0)
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 def test_slow_clients_keep_nobody_waiting(serve: Serve, connect: Connect) -> None:
@@ -317,6 +389,25 @@ def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(engine: FakeEng
     engine.hold.set()
     asking.join(10)
     assert len(failures) == 1
+
+
+def test_streams_and_answers_that_nobody_reads_do_not_hold_up_the_end(engine: FakeEngine, connect: Connect) -> None:
+    big = IndexNews(1, 1, 0, 0, 1, tuple(id_of(i % 5) for i in range(500)))
+    with running(engine, ApiSettings()) as server:
+        listener = connect(server)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.sendall(LISTENING)
+        connect(server).sendall(LARGE * 20)
+        assert eventually(lambda: bool(engine.listeners))
+
+        def both_are_stuck() -> bool:
+            with suppress(RuntimeError):
+                engine.publish("index", big)  # one at a time: who falls behind by many is let go instead
+            return n_stuck(server) == 2
+
+        assert eventually(both_are_stuck)
+        started = time.monotonic()
+    assert time.monotonic() - started < 4
 
 
 def test_those_who_stream_are_told_of_the_end(engine: FakeEngine) -> None:
