@@ -65,6 +65,11 @@ class Model(_Section):
     gate_cosine: float = Field(default=0.99, ge=-1, le=1)
     allow_ungated: bool = False
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What `device` names, one or several."""
+        return (self.device,) if isinstance(self.device, str) else self.device
+
 
 class Store(_Section):
     """Where the program keeps what it knows, and how often it is looked through."""

@@ -68,6 +68,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._task: asyncio.Task[Any] | None = None
+        self._answer = self.app
+        self.app = self._answered
         self._settings = config.settings
         self._in_body = False
         self._n_bytes = 0  # of this message
@@ -82,6 +85,23 @@ class DeadlineProtocol(HttpToolsProtocol):
         self.read_due = self.loop.time() + self._settings.header_timeout_s
         if len(self.connections) > self._settings.max_connections and not self._make_room():
             self._refuse(503, "Too many connections; try again shortly.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._task is not None and self.answering and not self.cycle.response_started:
+            self._task.cancel()  # whoever asked has gone
+
+    async def _answered(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application, as far as somebody waits for what it says."""
+        self._task = task = asyncio.current_task()
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.cycle.disconnected:
+                raise
+        finally:
+            if self._task is task:  # an answer that is out lets the next request begin
+                self._task = None
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

@@ -121,7 +121,7 @@ class Desk:
 
     def add_texts(self, texts: Sequence[str]) -> Future[Any]:
         """Queue a list of texts, urgently. Raises `Overloaded`, `Stopped`."""
-        job = Job(tuple(texts), len(texts), self._clock())
+        job: Job[Sequence[str]] = Job(tuple(texts), len(texts), self._clock())
         return self._add_urgent(job, self._texts)
 
     def add_query(self, pixels: Pixels) -> Future[Any]:
@@ -220,7 +220,9 @@ class Desk:
                 if tried:
                     job.n_lost += 1
                     job.lost_by.add(me)
-                queue: deque[Any] = self._bulk if turn.is_bulk else self._queries if job in turn.pictures else self._texts
+                queue: deque[Any] = (
+                    self._bulk if turn.is_bulk else self._queries if job in turn.pictures else self._texts
+                )
                 queue.appendleft(job)
             self._work.notify_all()
 
@@ -297,7 +299,8 @@ def _turn_of(
 ) -> Turn | None:
     if not texts and not pictures:
         return None
-    may_pass_on = bool(others) and all(job.n_lost < SUSPECT_AFTER for job in (*texts, *pictures))
+    n_lost = max(job.n_lost for jobs in (texts, pictures) for job in jobs)
+    may_pass_on = bool(others) and n_lost < SUSPECT_AFTER
     return Turn(Act.ENCODE, texts, pictures, is_bulk, may_pass_on)
 
 

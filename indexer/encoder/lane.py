@@ -32,7 +32,7 @@ LOOK_S: Final = 1.0
 
 
 class EncoderLane:
-    """Serves many threads with a few encoders: queries before bulk work, what waits now in one batch, no waiting for more.
+    """Serves many threads with a few encoders: queries before bulk work, what waits in one batch, no waiting for more.
 
     Each encoder lives in a thread of its own, which opens it, uses it and closes it. They take from one queue when they
     are free, so a slow one takes less, and what a device is lost with goes to another one. Done-callbacks of futures
@@ -142,7 +142,9 @@ class EncoderLane:
 
     def limit_batch(self, *largest: int) -> None:
         """Let batches hold at most so many pictures, on each slot or on all: what suits is known once the model is."""
-        for worker, most in zip(self._workers, largest if len(largest) > 1 else largest * len(self._workers), strict=True):
+        for worker, most in zip(
+            self._workers, largest if len(largest) > 1 else largest * len(self._workers), strict=True
+        ):
             worker.batch.limit(most)
 
     @property

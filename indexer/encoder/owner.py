@@ -92,12 +92,10 @@ class Owner:
         self.space: EmbeddingSpace = known.space
         self.projection: Matrix | None = known.projection
         self.has_text: bool = known.has_text
-        self.device = "" if like else known.device
+        self.device: str = "" if like else known.device
         """Empty until the encoder is opened for the first time."""
 
-    def features(
-        self, pictures: Sequence[Pixels], *, may_pass_on: bool = False
-    ) -> list[Feature | IndexerError]:
+    def features(self, pictures: Sequence[Pixels], *, may_pass_on: bool = False) -> list[Feature | IndexerError]:
         """For each picture (side, side, 3) its feature (d,), or the error that says why it has none.
 
         That is `ImageRefused` where the picture is to blame, and `DeviceFailed` for all when the device is lost. Where

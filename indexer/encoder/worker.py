@@ -42,7 +42,7 @@ class Slot:
 
 
 class Worker:
-    """Opens an encoder in a thread of its own, serves the desk with it, and closes it there. A `Taker` of the desk's."""
+    """Opens an encoder in a thread of its own, serves the desk with it, and closes it there: the desk's `Taker`."""
 
     def __init__(
         self, slot: Slot, desk: Desk, batch: BatchSize, clock: Callable[[], float], *, is_wanted: bool, name: str

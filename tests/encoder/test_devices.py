@@ -44,9 +44,12 @@ class Device:
             raise self.refuses
         encoder = StubEncoder(seed=self._seed)
         encoder.device = self._name
-        encoder.before = lambda n: self.before(n)
+        encoder.before = self._meet
         self.opened.append(encoder)
         return encoder
+
+    def _meet(self, n: int) -> None:
+        self.before(n)
 
     @property
     def n_images(self) -> int:
