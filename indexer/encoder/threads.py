@@ -16,6 +16,7 @@ def cores_each(n: int) -> Callable[[], None]:
     elsewhere = torch.get_num_threads()
 
     def prepare() -> None:
+        torch.get_num_threads()  # at its first work a thread takes the default, whatever it was told before
         torch.set_num_threads(n)
         other = Thread(target=torch.set_num_threads, args=(elsewhere,))
         other.start()
