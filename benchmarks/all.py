@@ -29,6 +29,7 @@ BENCHMARKS = {
     "freshness": False,
     "rebuild": False,
     "leaks": False,
+    "devices": False,
 }
 """Modules of this package -> whether they take photographs."""
 
