@@ -19,7 +19,12 @@ from tests.e2e.pictures import picture
 
 
 def settings(root: Path, **model: Any) -> Config:
-    flags = {"watch.folders": [str(root / "pictures")], "store.dir": str(root / "data"), "model.name": "demo", "watch.settle_s": 0.05}
+    flags = {
+        "watch.folders": [str(root / "pictures")],
+        "store.dir": str(root / "data"),
+        "model.name": "demo",
+        "watch.settle_s": 0.05,
+    }
     return load(flags={**flags, **{f"model.{key}": value for key, value in model.items()}}, environ={}, cwd=root).config
 
 
@@ -81,5 +86,6 @@ def test_a_whole_engine_on_two_encoders_loses_nothing_when_one_dies(tmp_path: Pa
         here = engine.gpu_memory().process
         assert here is not None
         weights = next(part.bytes for part in here.parts if part.name == "weights")
-        assert weights == sum(load.weights_bytes for load in stats.queue.devices if load.state == "open")
+        each = max(load.weights_bytes for load in stats.queue.devices)
+        assert weights in (each, 2 * each)  # the frail one may be closed, or open again
     assert torch.get_num_threads() == n_threads
