@@ -73,12 +73,12 @@ def rows(*, quick: bool) -> Iterator[Row]:
     checkpoint = resolve(MODEL, "random")
     prepare = cores_each(1)
     side = checkpoint.preprocess.side_px
-    pictures = np.random.default_rng(0).integers(0, 256, (64 if quick else 256, side, side, 3), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (48 if quick else 256, side, side, 3), np.uint8)
     one, two = slot(checkpoint, prepare), slot(checkpoint, prepare)
     with lane_of(one) as alone, lane_of(one, two) as together:
         for lane in (alone, together):
-            seconds(lane, pictures[:48])
-        pairs = [(seconds(alone, pictures), seconds(together, pictures)) for _ in range(5 if quick else 9)]
+            seconds(lane, pictures[:16])
+        pairs = [(seconds(alone, pictures), seconds(together, pictures)) for _ in range(3 if quick else 9)]
         ratio = median(a / b for (a, _), (b, _) in pairs)
         rate = len(pictures) / median(b for _, (b, _) in pairs)
         what = f"two encoders of one core against one, {MODEL}, batches of {BATCH}, {rate:,.0f} images/s together"

@@ -86,3 +86,15 @@ def test_a_steady_load_finds_its_number_and_stays_there(least: int, more: int, l
     directions = [step for _, step in bench.steps]
     assert directions == sorted(directions) or directions == sorted(directions, reverse=True)
     assert not bench.steps or bench.steps[-1][0] < 1000
+
+
+def test_after_one_less_there_is_not_soon_one_more() -> None:
+    bench = Bench(1, 2)
+    bench.n = 2
+    while not bench.steps:
+        bench.look(oldest_s=0.0, busy_share=0.0)
+    while len(bench.steps) < 2:
+        bench.look(oldest_s=2.0, busy_share=1.0)
+    (shrunk, _), (grown, up) = bench.steps
+    assert up == 1
+    assert SHRINK_FOR_S <= grown - shrunk <= SHRINK_FOR_S + 2
