@@ -30,6 +30,7 @@ BENCHMARKS = {
     "rebuild": False,
     "leaks": False,
     "outside": False,
+    "devices": False,
 }
 """Modules of this package -> whether they take photographs."""
 

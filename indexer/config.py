@@ -31,6 +31,7 @@ def _listed(value: object) -> object:
 TextList = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(strict=False)]
 SECRETS = ("api_key", "admin_key")
 """Keys of the section `api` that nobody is shown. Each may be kept in a file of its own: `<key>_file`."""
+DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 AutoOrInt = Literal["auto"] | Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -57,12 +58,19 @@ class Model(_Section):
     name: str = "ViT-H-14"
     pretrained: str = "laion2b_s32b_b79k"
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"] = "auto"
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: DeviceName | Annotated[tuple[DeviceName, ...], Field(strict=False, min_length=1, max_length=64)] = "auto"
+    min_replicas: AutoOrInt = "auto"
+    max_replicas: AutoOrInt = "auto"
     batch_size: AutoOrInt = "auto"
     idle_release_s: float = Field(default=0.0, ge=0, le=604_800)
     gate_overlap: float = Field(default=0.95, ge=0, le=1)
     gate_cosine: float = Field(default=0.99, ge=-1, le=1)
     allow_ungated: bool = False
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What `device` names, one or several."""
+        return (self.device,) if isinstance(self.device, str) else self.device
 
 
 class Store(_Section):
@@ -187,6 +195,7 @@ def load(
         raise ConfigError("\n".join(lines)) from None
     config = _resolve_paths(config, path.parent if path else cwd)
     _check_folders(config)
+    _check_replicas(config.model)
     return Loaded(config, path, sources)
 
 
@@ -289,7 +298,7 @@ def _allowed(location: list[str]) -> str | None:
     if location == ["api", "rate_per_s"]:
         return "write 'auto' or a number from 0 to 1000000"
     if location == ["model", "device"]:
-        return "write auto, cpu, cuda or cuda:N"
+        return "write auto, cpu, cuda, cuda:N, or a list such as ['cuda:0', 'cuda:1']"
     choices = [choice for choice in get_args(annotation) if isinstance(choice, str)]
     return f"choose one of {', '.join(choices)}" if choices else None
 
@@ -323,6 +332,12 @@ def _resolve_paths(config: Config, base: Path) -> Config:
     named = {key: absolute(f"api.{key}", file) for key, file in files.items() if file}
     api = config.api.model_copy(update=named)
     return config.model_copy(update={"watch": watch, "model": model, "store": store, "api": api})
+
+
+def _check_replicas(model: Model) -> None:
+    least, most = model.min_replicas, model.max_replicas
+    if least != "auto" and most != "auto" and least > most:
+        raise ConfigError(f"model.min_replicas: {least} is more than model.max_replicas = {most}; make it less")
 
 
 def _check_folders(config: Config) -> None:

@@ -941,6 +941,33 @@ class Stats:
     """Where that number is from: `configured`, `tuned` or `recommended`."""
     point: OperatingPoint | None = None
     """How the index is searched; None: exactly."""
+    queue: QueueState | None = None
+    """The queue before the encoders; None where no model is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLoad:
+    """One encoder, now.
+
+    Attributes:
+        device: Where it runs, as torch names it; several may run on one.
+        state: `open`; `closed`, until there is work; `stopped`, because fewer are enough; `lost`.
+        images_per_s: Encoded over the last ten seconds, queries' pictures included.
+        busy_share: Share of them that it was at work, 0 to 1.
+        batch_size: Pictures that its next batch may hold.
+        encoded_total: Pictures from folders since the start.
+        weights_bytes: The model's, on the device.
+        trouble: Why it is lost.
+    """
+
+    device: str
+    state: str
+    images_per_s: float
+    busy_share: float
+    batch_size: int
+    encoded_total: int
+    weights_bytes: int
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -953,8 +980,9 @@ class QueueState:
         images_per_s: Encoded over the last ten seconds.
         batch_size: Pictures that the next batch may hold.
         rejected_total: Queries refused since the start because too many waited.
-        busy_share: Share of the last ten seconds that the encoder was at work, 0 to 1.
+        busy_share: Share of the last ten seconds that the encoders were at work, 0 to 1.
         limited_by: As in `Stats`.
+        devices: Each encoder.
     """
 
     depth: int
@@ -964,6 +992,7 @@ class QueueState:
     rejected_total: int
     busy_share: float
     limited_by: str = "idle"
+    devices: tuple[DeviceLoad, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ def event_frame(event: Event) -> bytes:
 
 def stats_answer(stats: Stats) -> StatsAnswer:
     """The wire form of the service's state."""
-    members = {name: getattr(stats, name) for name in StatsAnswer.__struct_fields__}
+    members = {name: getattr(stats, name) for name in StatsAnswer.__struct_fields__ if hasattr(stats, name)}
     members["started_at"] = rfc3339(stats.started_at)
     members["verify"] = None if stats.verify is None else verify_answer(stats.verify)
     members["leaks"] = leaks_answer(stats.leaks)

@@ -71,6 +71,9 @@ class DeadlineProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._task: asyncio.Task[Any] | None = None
+        self._answer = self.app
+        self.app = self._answered
         self._settings = config.settings
         self._running: RequestResponseCycle | None = None  # `cycle` is the last that came, and may wait for its turn
         self._in_body = False
@@ -90,10 +93,25 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._refuse(503, "Too many connections; try again shortly.")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._running is not None:  # uvicorn tells the last one only
-            self._running.disconnected = True
-            self._running.message_event.set()
+        running = self._running
+        if running is not None:  # uvicorn tells the last one only
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
+        if self._task is not None and running is not None and not running.response_started:
+            self._task.cancel()  # whoever asked has gone
+
+    async def _answered(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application, as far as somebody waits for what it says."""
+        self._task = task = asyncio.current_task()
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:
+            if self._running is None or not self._running.disconnected:
+                raise
+        finally:
+            if self._task is task:  # an answer that is out lets the next request begin
+                self._task = None
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

@@ -471,6 +471,38 @@ class LeakAnswer(Struct, frozen=True):
     sentence: Annotated[str, Meta(description="The same for people.")]
 
 
+class DeviceLoadAnswer(Struct, frozen=True):
+    """One encoder."""
+
+    device: Annotated[str, Meta(description="Where it runs; several may run on one.", examples=["cuda:0"])]
+    state: Annotated[
+        str,
+        Meta(
+            description="`open`; `closed`, until there is work; `stopped`, because fewer are enough; `lost`.",
+            examples=["open"],
+        ),
+    ]
+    images_per_s: float
+    busy_share: Annotated[float, Meta(description="Share of the last ten seconds that it was at work.")]
+    batch_size: Annotated[int, Meta(description="Pictures that its next batch may hold.")]
+    encoded_total: Annotated[int, Meta(description="Pictures from folders since the start.")]
+    weights_bytes: Bytes
+    trouble: Annotated[str | None, Meta(description="Why it is lost.")] = None
+
+
+class QueueEvent(Struct, frozen=True):
+    """The queue before the encoders: now, and as an event each second."""
+
+    depth: Annotated[int, Meta(description="Pictures and texts that wait.")]
+    oldest_s: Annotated[float, Meta(description="For how long the first of them has waited.")]
+    images_per_s: float
+    batch_size: Annotated[int, Meta(description="Pictures that the next batch may hold.")]
+    limited_by: Annotated[str, Meta(description="The stage that sets the pace now.")]
+    rejected_total: Annotated[int, Meta(description="Queries refused since the start because too many waited.")]
+    busy_share: Annotated[float, Meta(description="Share of the last ten seconds that the encoders were at work.")]
+    devices: Annotated[list[DeviceLoadAnswer], Meta(description="Each encoder.")] = []
+
+
 class StatsAnswer(Struct, frozen=True):
     """The state of the service."""
 
@@ -505,6 +537,9 @@ class StatsAnswer(Struct, frozen=True):
     ] = ""
     point: Annotated[OperatingPointAnswer | None, Meta(description="How the index is searched; null: exactly.")] = None
     leaks: Annotated[list[LeakAnswer], Meta(description="Memory that grows without end.")] = []
+    queue: Annotated[QueueEvent | None, Meta(description="The queue before the encoders; null without a model.")] = None
+    requests_waiting: Annotated[int, Meta(description="Requests whose answer is being made or waited for.")] = 0
+    requests_rejected_total: Annotated[int, Meta(description="Requests refused because too many waited.")] = 0
 
 
 class BatchRowAnswer(Struct, frozen=True):
@@ -600,18 +635,6 @@ class IndexEvent(Struct, frozen=True):
     generation: int
     added: Annotated[list[str], Meta(description="Ids newly searchable, the newest last; at most 50.")]
     removed: Annotated[int, Meta(description="How many pictures can be found no more.")]
-
-
-class QueueEvent(Struct, frozen=True):
-    """The queues before the encoder, each second."""
-
-    depth: Annotated[int, Meta(description="Pictures and texts that wait.")]
-    oldest_s: Annotated[float, Meta(description="For how long the first of them has waited.")]
-    images_per_s: float
-    batch_size: Annotated[int, Meta(description="Pictures that the next batch may hold.")]
-    limited_by: Annotated[str, Meta(description="The stage that sets the pace now.")]
-    rejected_total: Annotated[int, Meta(description="Queries refused since the start because too many waited.")]
-    busy_share: Annotated[float, Meta(description="Share of the last ten seconds that the encoder was at work.")]
 
 
 class DeviceMemoryAnswer(Struct, frozen=True):

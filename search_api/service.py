@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from indexer.asker import Asker
 from indexer.ports import Engine
 from indexer.types import PLAIN, Options, Query, SearchResult
 from search_api.metrics import Counts
@@ -35,12 +37,27 @@ class Service:
         self.workers.close()
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread; raises what it raises, or `Overloaded`."""
-        return await self.workers.call(work)
+        """Run `work` in a thread; raises what it raises, or `Overloaded`.
+
+        Who is cancelled meanwhile, for his client has gone, leaves his place, here and before the encoders.
+        """
+        asker = Asker()
+
+        def asked() -> T:
+            with asker.asking():
+                return work()
+
+        future = self.workers.call(asked)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.workers.give_up(future)
+            asker.give_up()
+            raise
 
     async def answer(self, work: Callable[[], T]) -> Json[T]:
         """Run `work` in a thread and encode there what it returns: long answers take long to encode."""
-        return await self.workers.call(lambda: Json(work()))
+        return await self.call(lambda: Json(work()))
 
     def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult:
         """As the engine's, and timed. Blocks: to be called in a thread."""

@@ -24,6 +24,8 @@ T = TypeVar("T")
 class _Job(NamedTuple):
     work: Callable[[], Any]
     future: asyncio.Future[Any]
+    begun: threading.Lock
+    """Taken, for good, by the thread that begins it, or by whoever waits and gives up before."""
 
 
 class Workers:
@@ -42,6 +44,8 @@ class Workers:
         self._closed = False
         self.n_calls = 0
         """Calls whose work has not ended."""
+        self.n_rejected = 0
+        """Calls refused because too many waited."""
 
     def call(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Run `work` in a thread.
@@ -53,15 +57,22 @@ class Workers:
         if self._closed:
             raise Stopped("The service is going down.")
         if self.n_calls >= self._n_most:
+            self.n_rejected += 1
             raise Overloaded("Too many requests are waiting; try again shortly.")
         self.n_calls += 1
         if self.n_calls > self._n_started < self._n_threads:
             self._n_started += 1
             threading.Thread(target=self._run, name=f"api-{self._n_started}", daemon=True).start()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.append(_Job(work, future))
+        self._jobs.append(_Job(work, future, threading.Lock()))
         self._ring()
         return future
+
+    def give_up(self, future: asyncio.Future[Any]) -> None:
+        """Nobody waits for a call any more: if its work has not begun it never is, and its place is free."""
+        job = next((job for job in list(self._jobs) if job.future is future), None)
+        if job is not None and job.begun.acquire(blocking=False):
+            self.n_calls -= 1
 
     def close(self) -> None:
         """Take no more calls; each thread ends after the call that it is at."""
@@ -91,6 +102,8 @@ class Workers:
 
     def _do(self, job: _Job) -> bool:
         """Do a job and hand its result over; False when nobody waits any more."""
+        if not job.begun.acquire(blocking=False):
+            return True
         result, error = None, None
         try:
             result = job.work()

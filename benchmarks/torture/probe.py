@@ -9,12 +9,15 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.torture.counting import Log
 from indexer.cli import main
 from indexer.encoder.lane import EncoderLane
+from indexer.encoder.worker import Slot
 from indexer.ports import Encoder
 from indexer.types import Features, Pixels
 
@@ -24,8 +27,8 @@ def probe(log: str) -> None:
     noted = Log(Path(log))
     init = EncoderLane.__init__
 
-    def probed(self: EncoderLane, build: Callable[[], Encoder], **settings: Any) -> None:
-        def noting() -> Encoder:
+    def probed(self: EncoderLane, *slots: Slot, **settings: Any) -> None:
+        def noting(build: Callable[[], Encoder]) -> Encoder:
             encoder = build()
             encode = encoder.encode_pixels
 
@@ -36,7 +39,7 @@ def probe(log: str) -> None:
             encoder.encode_pixels = encode_pixels  # type: ignore[method-assign]
             return encoder
 
-        init(self, noting, **settings)
+        init(self, *(replace(slot, build=partial(noting, slot.build)) for slot in slots), **settings)
 
     EncoderLane.__init__ = probed  # type: ignore[method-assign]
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from indexer.config import Config, load
 from indexer.encoder.lane import EncoderLane
+from indexer.encoder.worker import Slot
 from indexer.engine.parts import IMAGES_ON_THEIR_WAY, Model
 from indexer.errors import ImageRefused
 from indexer.geometry import Geometry
@@ -121,7 +122,7 @@ def open_stub(config: Config, data: DataDir, stack: ExitStack, build: Callable[[
     """Opens the stub in the engine's own lane; an argument for `open_engine`."""
     batch = BatchLimit(MOST_PICTURES["cpu"], "recommended")
     lane = EncoderLane(
-        build,
+        *[Slot(build, "cpu")] * len(config.model.devices),
         batch_size=batch.size,
         max_bulk=IMAGES_ON_THEIR_WAY["cpu"],
         idle_release_s=config.model.idle_release_s,

@@ -82,8 +82,11 @@ def _shown(parts: Sequence[MemoryPartAnswer], total_bytes: int) -> list[Text | T
 
 
 def _queue(queue: dict[str, Any]) -> Text:
+    devices = queue.get("devices", [])
+    each = [f"\n  {printable(load['device'])} {load['state']}, busy {load['busy_share']:.0%}" for load in devices]
     return Text(
         f"{queue['images_per_s']:,.1f} images/s, busy {queue['busy_share']:.0%}, batch {queue['batch_size']:,}, "
         f"{queue['depth']:,} waiting (the first for {queue['oldest_s']:.1f} s), "
         f"{queue['rejected_total']:,} refused, limited by {queue['limited_by']}"
+        + "".join(each if len(each) > 1 else [])
     )

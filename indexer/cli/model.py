@@ -48,11 +48,12 @@ def facts_of(config: Config) -> dict[str, Any]:
         ConfigError: No such model, weights or device.
     """
     from indexer.encoder.checkpoint import resolve
-    from indexer.encoder.device import place
+    from indexer.encoder.device import place_all
     from indexer.types import EmbeddingSpace
 
     checkpoint = resolve(config.model.name, config.model.pretrained, config.decode.mode)
-    placement = place(config.model.device, config.model.precision)
+    placements = place_all(config.model.devices, config.model.precision)
+    placement = placements[0]
     where, digest = _weights(checkpoint, config.store_dir / "digests.json")
     dim, joint_dim = _dims(checkpoint)
     space = EmbeddingSpace(checkpoint.model, digest or "", placement.precision, dim, checkpoint.preprocess)
@@ -64,7 +65,7 @@ def facts_of(config: Config) -> dict[str, Any]:
         "feature_dim": dim,
         "joint_dim": joint_dim,
         "precision": placement.precision,
-        "device": str(placement.device),
+        "device": ", ".join(dict.fromkeys(str(each.device) for each in placements)),
         "side_px": checkpoint.preprocess.side_px,
         "mode": checkpoint.preprocess.mode,
         "fingerprint": space.fingerprint if digest else None,

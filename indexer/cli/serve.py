@@ -25,7 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def _engine_options(command: Command) -> Command:
     """Adds --folder and --device."""
     for option in (
-        click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N."),
+        click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, or a list of them."),
         click.option(
             "--folder",
             "folders",

@@ -67,6 +67,12 @@ def _facts_live(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
     if stats.point:
         yield "searched", f"{stats.point.n_probe:,} lists of it, {stats.point.recall:.1%} of the nearest found"
     yield "device", stats.device
+    if stats.queue and len(stats.queue.devices) > 1:
+        for load in stats.queue.devices:
+            yield (
+                "encoder",
+                f"{load.device} {load.state}, busy {load.busy_share:.0%}, {load.images_per_s:,.1f} images/s",
+            )
     if stats.batch_size:
         yield "batch size", f"{stats.batch_size:,} at most, {stats.batch_size_from}"
     waiting = f", the oldest for {stats.oldest_pending_s:,.1f} s" if stats.pending else ""

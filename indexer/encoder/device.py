@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -79,6 +79,26 @@ def place(device: str = "auto", precision: str = "auto") -> Placement:
             'matrices in software; set "bf16" (fast where the CPU has AVX512-BF16 or AMX), "fp32" or "auto"'
         )
     return Placement(chosen, precision)
+
+
+def place_all(devices: Sequence[str], precision: str = "auto") -> list[Placement]:
+    """Resolve several devices, as `place` does; `auto` among them is every CUDA device, else the CPU.
+
+    Raises:
+        ConfigError: As `place`; or they would not give the same embedding space.
+    """
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    every = [f"cuda:{number}" for number in range(n_cuda)] or ["cpu"]
+    names = [name for device in devices for name in (every if device == "auto" else [device])]
+    placements = [place(name, precision) for name in names]
+    classes = {placement.precision: str(placement.device) for placement in placements}
+    if len(classes) > 1:
+        found = ", ".join(f"{device} {name}" for name, device in classes.items())
+        raise ConfigError(
+            f"model.device: these devices would run the model in different precisions ({found}), and their features "
+            "could not be compared; set model.precision to one that all of them can do, or name devices of one kind"
+        )
+    return placements
 
 
 def cpu_has_bf16() -> bool:

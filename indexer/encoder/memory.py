@@ -17,6 +17,9 @@ from indexer.proc import group_limits, kib, room_bytes, text
 SHARE: Final = 0.9
 """Of the memory that is free. The rest is for fragments, for the index as it grows, and for other programs."""
 
+BESIDE_WEIGHTS: Final = 1.5
+"""What an encoder takes, in its weights."""
+
 
 def meter_of(placement: Placement) -> MemoryMeter:
     """The meter of a device."""
@@ -29,6 +32,12 @@ def total_bytes(device: torch.device) -> int:
         return int(torch.cuda.get_device_properties(device).total_memory)
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([physical, *(limit for limit, _ in group_limits())])
+
+
+def has_room(device: torch.device, weights_bytes: int) -> bool:
+    """Whether one more encoder with such weights, and half as much for its batches, fits there now."""
+    free_bytes = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else room_bytes(Path("/"))
+    return bool(BESIDE_WEIGHTS * weights_bytes <= SHARE * free_bytes)
 
 
 def device_name(device: torch.device) -> str:

@@ -15,7 +15,7 @@ from indexer.encoder.batch_size import BatchSize
 from indexer.encoder.meter import Meter
 from indexer.errors import DeviceFailed, DeviceOutOfMemory, ImageRefused, IndexerError
 from indexer.ports import Encoder
-from indexer.types import Embeddings, Pixels, Reason
+from indexer.types import Embeddings, EmbeddingSpace, Matrix, Pixels, Reason
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +62,9 @@ class Owner:
         *,
         clock: Callable[[], float],
         wait: Callable[[float], object],
+        like: Owner | None = None,
     ) -> None:
-        """Open the encoder; what `build` raises is raised.
+        """Open the encoder; what `build` raises is raised. Where it must be `like` another, it is opened later.
 
         Args:
             build: Opens it, now and after its device failed.
@@ -71,27 +72,34 @@ class Owner:
             meter: Told of every batch.
             clock: Seconds, monotonic.
             wait: Waits so many seconds, or less when there is a reason to hurry.
+            like: Who has an encoder of the same model.
         """
         self._build = build
         self._batch = batch
         self._meter = meter
         self._clock = clock
         self._wait = wait
-        self._encoder: Encoder | None = build()
         self._rest_until = clock()
+        self._n_lost = 0  # since anything was encoded
+        self._has_left = False
         self.has_tried = False
         """Whether the last call got as far as to an encoder."""
         self.trouble: str | None = None
         """Why there is no encoder now, once it could not be opened anew."""
-        self.space = self._encoder.space
-        self.projection = self._encoder.projection
-        self.has_text = self._encoder.has_text
-        self.device = self._encoder.device
+        self._encoder: Encoder | None = None if like else build()
+        known = like or self._encoder
+        assert known is not None
+        self.space: EmbeddingSpace = known.space
+        self.projection: Matrix | None = known.projection
+        self.has_text: bool = known.has_text
+        self.device: str = "" if like else known.device
+        """Empty until the encoder is opened for the first time."""
 
-    def features(self, pictures: Sequence[Pixels]) -> list[Feature | IndexerError]:
+    def features(self, pictures: Sequence[Pixels], *, may_pass_on: bool = False) -> list[Feature | IndexerError]:
         """For each picture (side, side, 3) its feature (d,), or the error that says why it has none.
 
-        That is `ImageRefused` where the picture is to blame, and `DeviceFailed` for all when the device is lost.
+        That is `ImageRefused` where the picture is to blame, and `DeviceFailed` for all when the device is lost. Where
+        others `may` take them, the first failure is enough for that: nothing is tried again here.
         """
 
         def encode(encoder: Encoder, span: range) -> list[Feature | None]:
@@ -107,10 +115,12 @@ class Owner:
             self._meter.add(len(span), seconds)
             return [row if np.isfinite(row).all() else None for row in rows]
 
-        return self._answers(len(pictures), encode, _refused)
+        return self._answers(len(pictures), encode, _refused, may_pass_on)
 
-    def embeddings(self, requests: Sequence[Sequence[str]]) -> list[Embeddings | IndexerError]:
-        """For each list of texts its embeddings (n, j), or the error that says why it has none."""
+    def embeddings(
+        self, requests: Sequence[Sequence[str]], *, may_pass_on: bool = False
+    ) -> list[Embeddings | IndexerError]:
+        """For each list of texts its embeddings (n, j), or the error that says why it has none; as `features`."""
 
         def encode(encoder: Encoder, span: range) -> list[Embeddings]:
             together = requests[span.start : span.stop]
@@ -119,7 +129,7 @@ class Owner:
             self._meter.add(0, self._clock() - started)
             return np.split(embeddings, np.cumsum([len(texts) for texts in together])[:-1])
 
-        return self._answers(len(requests), encode, lambda trouble: trouble)
+        return self._answers(len(requests), encode, lambda trouble: trouble, may_pass_on)
 
     @property
     def rests_s(self) -> float:
@@ -137,9 +147,20 @@ class Owner:
         """Whether there is an encoder now."""
         return self._encoder is not None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether there is no encoder, and not because it was released."""
+        return self._encoder is None and not self._has_left
+
+    def recover(self) -> None:
+        """Open an encoder in place of the lost one; where that fails, `rests_s` and `trouble` tell."""
+        if self._encoder is None:
+            self._reopened()
+
     def release(self) -> None:
         """Give the device's memory back; the encoder is opened anew for whoever comes next."""
         self.close()
+        self._has_left = True
         self._rest_until = self._clock()
         _log.info("The model has left %s until it is needed", self.device)
 
@@ -151,7 +172,11 @@ class Owner:
                 encoder.close()
 
     def _answers(
-        self, n: int, encode: Callable[[Encoder, range], Sequence[T | None]], refusal: Callable[[Trouble], IndexerError]
+        self,
+        n: int,
+        encode: Callable[[Encoder, range], Sequence[T | None]],
+        refusal: Callable[[Trouble], IndexerError],
+        may_pass_on: bool,
     ) -> list[T | IndexerError]:
         answers: dict[int, T | IndexerError] = {}
         todo = [_Work(range(n))]
@@ -163,12 +188,16 @@ class Owner:
                 return [answers.get(place, encoder) for place in range(n)]
             self.has_tried = True
             outcome = _tried(encode, encoder, work.span)
+            if isinstance(outcome, DeviceFailed) and may_pass_on:
+                self._lose(outcome)
+                return [answers.get(place, outcome) for place in range(n)]
             if isinstance(outcome, DeviceOutOfMemory | DeviceFailed):
                 again = self._after(outcome, work)
                 todo.extend(again)
                 if not again:
                     answers[work.span.start] = refusal(outcome)
                 continue
+            self._n_lost = 0
             for place, answer in zip(work.span, outcome, strict=True):
                 if answer is not None:
                     answers[place] = answer
@@ -187,6 +216,15 @@ class Owner:
             return [replace(work, suspect=True)]
         return list(reversed(work.halves())) if len(work.span) > 1 else []
 
+    def _lose(self, error: DeviceFailed) -> None:
+        """Close the encoder; a device that fails again before it has done anything is left alone for a while."""
+        _log.error("%s failed, and others go on: %s", self.device, error)
+        self.close()
+        self._n_lost += 1
+        if self._n_lost > 1:
+            self._rest_until = self._clock() + REST_S
+            self.trouble = f"{self.device} fails again and again: {error}"
+
     def _reopened(self) -> Encoder | DeviceFailed:
         """A new encoder in place of the one whose device failed."""
         if self.rests_s:
@@ -201,13 +239,14 @@ class Owner:
                 _log.warning("The encoder could not be opened anew: %s", error)
                 continue
             if self._encoder.space == self.space:
-                _log.info("The encoder is back on %s", self.device)
-                self.trouble = None
+                self.device, self.trouble, self._has_left = self._encoder.device, None, False
+                _log.info("The encoder is open on %s", self.device)
                 return self._encoder
             self.close()
             last = DeviceFailed("another model came up in its place; restart the program")
         self._rest_until = self._clock() + REST_S
-        self.trouble = f"{self.device} is lost: {last}"
+        self._has_left = False
+        self.trouble = f"{self.device or 'a device'} is lost: {last}"
         return DeviceFailed(self.trouble)
 
 

@@ -104,7 +104,7 @@ def _opened(
     from indexer.encoder.device import place
     from indexer.encoder.memory import meter_of
 
-    meter = meter_of(place(config.model.device, config.model.precision))
+    meter = meter_of(place(config.model.devices[0], config.model.precision))
     encoder = open_encoder(config, data, checkpoint)
     try:
         yield encoder, meter

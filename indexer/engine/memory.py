@@ -140,8 +140,8 @@ class Memory:
 
     def _cheap_sizes(self) -> dict[str, int]:
         """This process's memory, without what it is right that grows with the number of images."""
-        holdings = self._holdings()
-        held = holdings.weights_bytes + holdings.index_bytes if holdings.place == "cpu" else 0
+        here = self._holdings("cpu")
+        held = here.weights_bytes + here.index_bytes
         return {"process": self._process.resident_bytes() - held - self._n_waiting() * _WAITING_BYTES}
 
     def _sizes(self, memory: GpuMemory) -> dict[str, int]:
@@ -149,9 +149,9 @@ class Memory:
         sizes = self._cheap_sizes()
         if memory.process is not None:
             sizes["shared"] = next(part.bytes for part in memory.process.parts if part.name == "shared")
-        holdings = self._holdings()
         for device in memory.devices:
-            mine = holdings.weights_bytes + holdings.index_bytes if device.torch_name == holdings.place else 0
+            holdings = self._holdings(device.torch_name)
+            mine = holdings.weights_bytes + holdings.index_bytes
             sizes[f"gpu{device.index} tensors"] = device.torch_allocated_bytes - mine
             beside = beside_torch_bytes(device, os.getpid())
             if beside is not None:
@@ -181,19 +181,25 @@ class Memory:
         return {**devices, "process": self._process.resident_bytes()}
 
     def _explained(self, memory: GpuMemory) -> GpuMemory:
-        holdings = self._holdings()
         reading = self._process.read(self._parts.decoder.pids)
         return replace(
             memory,
-            ledger=tuple(device_ledger(each, holdings, self._context(each), os.getpid()) for each in memory.devices),
-            process=self._process_ledger(reading, holdings),
+            ledger=tuple(
+                device_ledger(each, self._holdings(each.torch_name), self._context(each), os.getpid())
+                for each in memory.devices
+            ),
+            process=self._process_ledger(reading, self._holdings("cpu")),
             leaks=self._leaks.now(),
-            forecast=forecast(memory.devices, reading, holdings, self._parts.geometry.row_dim),
+            forecast=forecast(
+                memory.devices, reading, self._holdings(self._parts.device), self._parts.geometry.row_dim
+            ),
         )
 
-    def _holdings(self) -> Holdings:
+    def _holdings(self, place: str | None) -> Holdings:
+        """What this service holds on a device, or in main memory."""
         parts = self._parts
-        return Holdings(parts.device, parts.embedder.weights_bytes, parts.index.n_bytes)
+        weights = sum(load.weights_bytes for load in parts.embedder.queue.devices if load.device == place)
+        return Holdings(place or "", weights, parts.index.n_bytes if parts.device == place else 0)
 
     def _context(self, device: DeviceMemory) -> int:
         return self._settled(f"gpu{device.index}", beside_torch_bytes(device, os.getpid()) or 0)

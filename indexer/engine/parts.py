@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
+from indexer.engine.devices import devices_of, machine_at, open_lane
 from indexer.engine.examining import Premises
 from indexer.engine.guard import RootGuard
 from indexer.engine.inflow import Inflow
@@ -50,6 +51,11 @@ IMAGES_ON_THEIR_WAY = {"cuda": 1024, "cpu": 128}
 BYTES_ON_THEIR_WAY = 512 << 20
 
 
+def images_on_their_way(device: str, n_devices: int) -> int:
+    """As many as keep all devices busy; `device` is one of them."""
+    return n_devices * IMAGES_ON_THEIR_WAY[device.partition(":")[0]]
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """What makes features, and what they mean to the index."""
@@ -82,29 +88,30 @@ class Parts:
 
 
 def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
-    """Open the decoders, which warm up in the background, and the encoder, which takes longest."""
-    from indexer.encoder.lane import EncoderLane
-
+    """Open the decoders, which warm up in the background, and the encoders, which take longest."""
     checkpoint = checkpoint_of(config)
-    decoder = open_decoder(config, checkpoint.preprocess)
+    devices = devices_of(config)
+    decoder = open_decoder(config, checkpoint.preprocess, len(devices.names))
     stack.callback(decoder.close)
-    machine = machine_of(config)
-    make = partial(encoder_of, config, data, checkpoint)
-    embedder = EncoderLane(
-        make,
-        batch_size=1,
-        max_bulk=IMAGES_ON_THEIR_WAY[machine.kind],
+    index_on = devices.roomiest()
+    embedder = open_lane(
+        devices,
+        partial(encoder_of, config, data, checkpoint),
+        n_cores=n_cores(),
+        max_bulk=images_on_their_way(index_on, len(devices.names)),
         idle_release_s=config.model.idle_release_s,
     )
     stack.callback(embedder.close)
     if embedder.projection is None and config.index.space == "joint":
         raise ConfigError('index.space: this model has no space shared with words; set it to "visual"')
     geometry = Geometry(embedder.projection, config.index.space, embedder.space.dim)
-    tuning = read_tuning(data.tuned, machine.name, embedder.space.fingerprint)
-    batch = batch_limit(config, checkpoint, machine, tuning)
-    embedder.limit_batch(batch.size)
-    logger.info("batches hold %d pictures at most (%s)", batch.size, batch.source)
-    return Model(decoder, embedder, embedder.device, geometry, batch, tuning)
+    machines = devices.machines(n_cores())
+    tunings = [read_tuning(data.tuned, machine.name, embedder.space.fingerprint) for machine in machines]
+    batches = [batch_limit(config, checkpoint, *each) for each in zip(machines, tunings, strict=True)]
+    embedder.limit_batch(*(batch.size for batch in batches))
+    for name, batch in dict(zip(map(str, (place.device for place in devices.places)), batches, strict=True)).items():
+        logger.info("batches hold %d pictures at most on %s (%s)", batch.size, name, batch.source)
+    return Model(decoder, embedder, index_on, geometry, batches[0], tunings[0])
 
 
 def checkpoint_of(config: Config) -> Checkpoint:
@@ -114,23 +121,19 @@ def checkpoint_of(config: Config) -> Checkpoint:
     return resolve(config.model.name, config.model.pretrained, config.decode.mode)
 
 
-def encoder_of(config: Config, data: DataDir, checkpoint: Checkpoint) -> Encoder:
-    """Load the model."""
+def encoder_of(config: Config, data: DataDir, checkpoint: Checkpoint, device: str | None = None) -> Encoder:
+    """Load the model, on the first of the configured devices or on another."""
     from indexer.encoder.openclip import OpenClipEncoder
 
-    device, precision = config.model.device, config.model.precision
+    device, precision = device or config.model.devices[0], config.model.precision
     return OpenClipEncoder(checkpoint, device=device, precision=precision, digests=data.path / "digests.json")
 
 
 def machine_of(config: Config) -> Machine:
-    """What the configuration leads to on this machine. Raises `ConfigError`."""
+    """The first of the configured devices. Raises `ConfigError`."""
     from indexer.encoder.device import place
-    from indexer.encoder.memory import device_name, total_bytes
 
-    placement = place(config.model.device, config.model.precision)
-    device = placement.device
-    kind: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
-    return Machine(kind, total_bytes(device), placement.precision, n_cores(), device_name(device))
+    return machine_at(place(config.model.devices[0], config.model.precision), n_cores())
 
 
 def batch_limit(config: Config, checkpoint: Checkpoint, machine: Machine, tuning: Tuning | None) -> BatchLimit:
@@ -200,7 +203,8 @@ def open_inflow(
     watcher = FolderWatcher(folders, exclude, settle.add, rescans.request, config.watch.polling)
     changes = Changes()
     committer = Committer(catalogue, cache, parts.index, parts.geometry, settle.add, announce=changes.note)
-    budget = Budget(IMAGES_ON_THEIR_WAY[parts.device.partition(":")[0]], BYTES_ON_THEIR_WAY)
+    n_devices = max(1, len({load.device for load in parts.embedder.queue.devices}))
+    budget = Budget(images_on_their_way(parts.device, n_devices), BYTES_ON_THEIR_WAY)
     max_bytes = config.decode.max_file_bytes
     sources = Sources(
         lambda path, stamp: read_file(path, max_bytes, expected=stamp), max_bytes, stamp_of, guard.reachable
@@ -217,8 +221,8 @@ def open_inflow(
     )  # fmt: skip
 
 
-def open_decoder(config: Config, preprocess: Preprocess) -> Decoder:
-    """The children that decode; they warm up in the background."""
+def open_decoder(config: Config, preprocess: Preprocess, n_devices: int = 1) -> Decoder:
+    """The children that decode for so many devices; they warm up in the background."""
     from indexer.images.jobs import Bounds
     from indexer.images.limits import Limits
     from indexer.images.pool import DecodePool
@@ -229,12 +233,14 @@ def open_decoder(config: Config, preprocess: Preprocess) -> Decoder:
         Limits(config.decode.max_pixels, config.decode.max_file_bytes),
         n_workers=decode_workers(n_cores()) if workers == "auto" else workers,
         timeout_s=config.decode.timeout_s,
-        bulk=Bounds(max(IMAGES_ON_THEIR_WAY.values()), 2 * BYTES_ON_THEIR_WAY),  # the river's budget is the bound
+        bulk=Bounds(
+            n_devices * max(IMAGES_ON_THEIR_WAY.values()), 2 * BYTES_ON_THEIR_WAY
+        ),  # the river's budget is the bound
     )
 
 
 def open_index(geometry: Geometry, device: str) -> VectorIndex:
-    """The matrix, in the memory of the device that encodes."""
+    """The matrix, in a device's memory."""
     if device.startswith("cuda"):
         from indexer.index.gpu import TorchIndex
 
@@ -262,7 +268,7 @@ def settings_of(config: Config) -> Mapping[str, str]:
         "model.name": config.model.name,
         "model.pretrained": "" if config.model.name == "demo" else config.model.pretrained,
         "model.precision": config.model.precision,
-        "model.device": config.model.device,
+        "model.device": ",".join(config.model.devices),
         "decode.mode": config.decode.mode,
         "index.space": config.index.space,
     }

@@ -230,9 +230,10 @@ class RunningEngine:
 
     def readiness(self) -> Readiness:
         lost = self.parts.embedder.trouble
+        troubles = self._encoder_troubles()
         leaks = self._memory.leaks
         checks = {
-            "encoder": f"fail: {lost}" if lost else "ok",
+            "encoder": f"fail: {lost}" if lost else f"warn: {troubles[0]}" if troubles else "ok",
             "memory": f"warn: {leaks[0].sentence}" if leaks else "ok",
         }
         if self._inflow:
@@ -245,6 +246,7 @@ class RunningEngine:
     def stats(self) -> Stats:
         parts, inflow = self.parts, self._inflow
         counts = parts.catalogue.counts()
+        queue = self.queue()
         verifying = self._verifying.progress if self._verifying else None
         tasks = (self._rebuilding.progress, verifying, self._duplicating.progress)
         return Stats(
@@ -264,17 +266,22 @@ class RunningEngine:
             removed_total=inflow.committer.n_removed if inflow else 0,
             generation=self._keeper.generation,
             index_bytes=parts.index.n_bytes,
-            images_per_s=parts.embedder.queue.images_per_s,
-            limited_by=inflow.limited_by() if inflow else "idle",
+            images_per_s=queue.images_per_s,
+            limited_by=queue.limited_by,
             progress=tuple(filter(None, tasks)),
             watching=inflow.watcher.state() if inflow else {},
-            notices=(*inflow.notices(), *notices_of(self.verify_report())) if inflow else (),
+            notices=(
+                *(inflow.notices() if inflow else ()),
+                *self._encoder_troubles(),
+                *notices_of(self.verify_report()),
+            ),
             spaces=spaces_kept(parts.index_dir.parent, parts.index_dir.name),
             verify=self.verify_report(),
             leaks=self._memory.leaks,
             batch_size=parts.batch.size,
             batch_size_from=parts.batch.source,
             point=parts.index.point,
+            queue=queue,
         )
 
     def queue(self) -> QueueState:
@@ -438,6 +445,10 @@ class RunningEngine:
             return self._inflow.river.end_anew()
         ids = np.fromiter(self.parts.catalogue.ids_of(hashes).values(), dtype=np.int64)
         return int(np.count_nonzero(~self.parts.index.contains(ids)))
+
+    def _encoder_troubles(self) -> list[str]:
+        """What is wrong with encoders, each once."""
+        return list(dict.fromkeys(load.trouble for load in self.parts.embedder.queue.devices if load.trouble))
 
     def _index_now(self) -> IndexNews:
         counts = self.parts.catalogue.counts()

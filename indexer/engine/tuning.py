@@ -32,7 +32,7 @@ def tune_batch(config: Config, most: int | None = None) -> Tuning:
         from indexer.encoder.lane import MAX_BATCH_S
         from indexer.encoder.memory import meter_of
 
-        placement = place(config.model.device, config.model.precision)
+        placement = place(config.model.devices[0], config.model.precision)
         checkpoint = checkpoint_of(config)
         meter = meter_of(placement)
         encoder = encoder_of(config, data, checkpoint)

@@ -37,6 +37,7 @@ def one_thread_each() -> Callable[[], None]:
     elsewhere = torch.get_num_threads()
 
     def prepare() -> None:
+        torch.get_num_threads()  # at its first work a thread takes the default, whatever it was told before
         torch.set_num_threads(1)
         other = Thread(target=torch.set_num_threads, args=(elsewhere,))
         other.start()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from indexer.asker import results
 from indexer.errors import InputError
 from indexer.geometry import Geometry
 from indexer.ports import Decoder, Embedder
@@ -29,8 +30,8 @@ class Embedding:
     def images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
         """Features and joint embeddings of pictures' bytes; raises `ImageRefused` for the first that cannot be used."""
         decoding = [self._decoder.decode(data, urgent=True) for data in images]
-        encoding = [self._embedder.embed_image(future.result().pixels, urgent=True) for future in decoding]
-        features = [future.result() for future in encoding]
+        decoded = results(decoding)
+        features = results([self._embedder.embed_image(each.pixels, urgent=True) for each in decoded])
         joint = self._geometry.joint(np.stack(features)) if features and self._geometry.has_joint else None
         return [
             EmbeddedImage(content_hash(data).hex(), feature.astype(np.float32), joint[i] if joint is not None else None)
@@ -41,7 +42,7 @@ class Embedding:
         """Joint embeddings (n, j) of texts; raises `NoTextTower`, and `InputError` for an empty text."""
         if not texts or any(not text.strip() for text in texts):
             raise InputError("a text is empty; say what to look for")
-        return self._embedder.embed_texts(texts).result()
+        return results([self._embedder.embed_texts(texts)])[0]
 
     def asked_texts(self, texts: Sequence[str]) -> list[Matrix]:
         """As `texts`, (j,) each, remembered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
@@ -40,7 +41,9 @@ Offset = Annotated[int, QueryParameter(ge=0, le=2**31, description="How many fil
 async def stats(request: ApiRequest) -> Json[StatsAnswer]:
     """Counts, rates, progress, and what a person should know."""
     service = request.service
-    return await service.answer(lambda: stats_answer(service.engine.stats()))
+    workers = service.workers
+    now = {"requests_waiting": workers.n_calls, "requests_rejected_total": workers.n_rejected}
+    return await service.answer(lambda: msgspec.structs.replace(stats_answer(service.engine.stats()), **now))
 
 
 @get("/api/errors", tags=["state"], responses=refusals(422))

@@ -43,6 +43,10 @@ def test_each_topic_tells_its_state_first_and_then_what_happens(serve: Serve, en
         assert first["queue"] == {
             "depth": 4, "oldest_s": 0.5, "images_per_s": 12.5, "batch_size": 8, "limited_by": "encode",
             "rejected_total": 1, "busy_share": 0.75,
+            "devices": [{
+                "device": "cpu", "state": "open", "images_per_s": 12.5, "busy_share": 0.75, "batch_size": 8,
+                "encoded_total": 11, "weights_bytes": 1000, "trouble": None,
+            }],
         }  # fmt: skip
         assert first["gpu"] == msgspec.to_builtins(client.gpu_memory())
         assert eventually(lambda: bool(engine.listeners))

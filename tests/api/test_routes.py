@@ -196,7 +196,7 @@ def test_another_tag_or_a_dead_id_does_not_give_304(http: Http) -> None:
 
 def test_stats_tell_everything_that_the_engine_counts(http: Http, engine: FakeEngine) -> None:
     answer = http.get("/api/stats").json()
-    assert set(answer) == set(Stats.__dataclass_fields__)
+    assert set(answer) == {*Stats.__dataclass_fields__, "requests_waiting", "requests_rejected_total"}
     assert (answer["files"], answer["indexed"], answer["errors"], answer["pending"]) == (6, 5, 3, 2)
     assert (answer["encoded_total"], answer["cache_hits_total"]) == (11, 3)
     assert answer["started_at"] == "2025-11-22T12:00:00.500000Z"

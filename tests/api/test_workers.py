@@ -96,6 +96,26 @@ def test_a_caller_that_gives_up_hurts_nobody() -> None:
     asyncio.run(main())
 
 
+def test_who_gives_up_before_his_turn_makes_room_and_his_work_is_never_done() -> None:
+    async def main() -> None:
+        go = threading.Event()
+        done: list[str] = []
+        workers = Workers(1, 1)
+        begun = workers.call(lambda: go.wait(10))
+        waiting = workers.call(lambda: done.append("given up"))
+        with pytest.raises(Overloaded):
+            workers.call(lambda: None)
+        workers.give_up(waiting)
+        workers.give_up(waiting)  # twice is once
+        late = workers.call(lambda: done.append("late"))
+        go.set()
+        await asyncio.gather(begun, late)
+        assert (done, workers.n_calls, workers.n_rejected) == (["late"], 0, 1)
+        workers.close()
+
+    asyncio.run(main())
+
+
 def test_work_that_outlives_its_loop_ends_quietly() -> None:
     go = threading.Event()
     before = set(threading.enumerate())

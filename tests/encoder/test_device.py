@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from indexer.encoder.device import DTYPES, device_errors, place
+from indexer.encoder.device import DTYPES, device_errors, place, place_all
 from indexer.errors import ConfigError, DeviceFailed, DeviceOutOfMemory
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -125,3 +125,29 @@ def test_other_errors_of_a_gpu_are_its_failure() -> None:
 def test_other_errors_on_the_cpu_are_defects_and_pass() -> None:
     with pytest.raises(RuntimeError, match="shapes"), device_errors(CPU):
         raise RuntimeError("shapes cannot be multiplied")
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("told", "devices"),
+    [
+        (["auto"], ["cuda:0", "cuda:1"]),
+        (["cuda:1", "cuda:0"], ["cuda:1", "cuda:0"]),
+        (["cuda"], ["cuda:0"]),
+        (["cpu", "cpu"], ["cpu", "cpu"]),
+    ],
+)
+def test_auto_is_every_gpu_and_a_list_is_taken_as_it_is(told: list[str], devices: list[str]) -> None:
+    assert [str(placement.device) for placement in place_all(told)] == devices
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_auto_is_the_cpu_once() -> None:
+    assert [str(placement.device) for placement in place_all(["auto"])] == ["cpu"]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_devices_whose_features_could_not_be_compared_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"different precisions.*set model.precision"):
+        place_all(["cuda:0", "cpu"])
+    assert len(place_all(["cuda:0", "cpu"], "fp32")) == 2

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from indexer.encoder import owner
 from indexer.encoder.lane import EncoderLane
+from indexer.encoder.worker import Slot
 from indexer.errors import (
     ConfigError,
     DeviceFailed,
@@ -54,7 +55,7 @@ def lane(encoder: StubEncoder) -> Iterator[EncoderLane]:
 
 def fast_lane(encoder: StubEncoder, batch_size: int = 8, **options: int) -> EncoderLane:
     """A lane that knows already how fast its encoder is, so that batches have their full size."""
-    lane = EncoderLane(lambda: encoder, batch_size=batch_size, clock=lambda: 0.0, **options)  # type: ignore[arg-type]
+    lane = EncoderLane(Slot(lambda: encoder), batch_size=batch_size, clock=lambda: 0.0, **options)  # type: ignore[arg-type]
     lane.embed_image(pixels_of("first")).result(TIMEOUT_S)
     encoder.batches.clear()
     return lane
@@ -71,13 +72,13 @@ def occupied(lane: EncoderLane, encoder: StubEncoder) -> tuple[Gate, Future[np.n
 
 def blocking(lane: EncoderLane, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set when somebody is about to wait for room; by the time that the lane's lock is free again, he waits."""
-    reached, wait_for = threading.Event(), lane._room.wait_for
+    reached, wait_for = threading.Event(), lane._desk._room.wait_for
 
     def announced(predicate: Callable[[], bool]) -> bool:
         reached.set()
         return wait_for(predicate)
 
-    monkeypatch.setattr(lane._room, "wait_for", announced)
+    monkeypatch.setattr(lane._desk._room, "wait_for", announced)
     return reached
 
 
@@ -141,7 +142,7 @@ def test_many_concurrent_queries_are_answered_in_few_batches(lane: EncoderLane, 
 
 def test_slow_pictures_go_one_by_one_so_that_a_query_waits_for_one_at_most() -> None:
     encoder, seconds = StubEncoder(), iter(range(10_000))
-    lane = EncoderLane(lambda: encoder, batch_size=8, clock=lambda: float(next(seconds)))
+    lane = EncoderLane(Slot(lambda: encoder), batch_size=8, clock=lambda: float(next(seconds)))
     gate, held = occupied(lane, encoder)
     bulk = [lane.embed_image(pixels_of(i)) for i in range(5)]
     gate.opened.set()
@@ -202,7 +203,7 @@ def test_too_many_queries_are_refused_with_a_time_to_come_back(encoder: StubEnco
 
 def test_the_queue_tells_how_long_its_first_has_waited(encoder: StubEncoder) -> None:
     now = [100.0]
-    lane = EncoderLane(lambda: encoder, batch_size=8, clock=lambda: now[0])
+    lane = EncoderLane(Slot(lambda: encoder), batch_size=8, clock=lambda: now[0])
     lane.embed_image(pixels_of("first")).result(TIMEOUT_S)
     assert lane.queue.oldest_s == 0
     gate, _ = occupied(lane, encoder)
@@ -227,7 +228,7 @@ def test_an_idle_encoder_leaves_and_comes_back_for_whoever_asks() -> None:
         encoders.append(Encoder())
         return encoders[-1]
 
-    lane = EncoderLane(build, batch_size=8, idle_release_s=0.02)
+    lane = EncoderLane(Slot(build), batch_size=8, idle_release_s=0.02)
     for turn in range(1, 4):
         bulk, urgent = lane.embed_image(pixels_of(turn)), lane.embed_image(pixels_of(-turn), urgent=True)
         assert np.array_equal(bulk.result(TIMEOUT_S), encoders[0].feature_of(pixels_of(turn)))
@@ -244,7 +245,7 @@ def test_an_encoder_that_has_left_takes_no_memory() -> None:
     closed = threading.Event()
     encoder = StubEncoder()
     encoder.close = closed.set  # type: ignore[method-assign]
-    lane = EncoderLane(lambda: encoder, batch_size=8, idle_release_s=0.02)
+    lane = EncoderLane(Slot(lambda: encoder), batch_size=8, idle_release_s=0.02)
     assert closed.wait(TIMEOUT_S)
     assert lane.weights_bytes == 0
     texts = lane.embed_texts(["it is opened again"])
@@ -254,7 +255,7 @@ def test_an_encoder_that_has_left_takes_no_memory() -> None:
 
 def test_an_encoder_at_work_does_not_leave(encoder: StubEncoder) -> None:
     now = [0.0]
-    lane = EncoderLane(lambda: encoder, batch_size=8, idle_release_s=10.0, clock=lambda: now[0])
+    lane = EncoderLane(Slot(lambda: encoder), batch_size=8, idle_release_s=10.0, clock=lambda: now[0])
     for _ in range(20):
         now[0] += 9.0
         lane.embed_image(pixels_of("first"), urgent=True).result(TIMEOUT_S)
@@ -276,7 +277,7 @@ def test_pixels_of_another_shape_or_type_are_the_callers_mistake(lane: EncoderLa
 
 
 def test_words_without_a_text_tower_are_refused_at_once() -> None:
-    lane = EncoderLane(lambda: StubEncoder(has_text=False), batch_size=8)
+    lane = EncoderLane(Slot(lambda: StubEncoder(has_text=False)), batch_size=8)
     with pytest.raises(NoTextTower, match="pretrained"):
         lane.embed_texts(["a cat"])
     lane.close()
@@ -287,7 +288,7 @@ def test_what_goes_wrong_at_opening_reaches_the_caller() -> None:
         raise ConfigError("model.device: none here")
 
     with pytest.raises(ConfigError, match=r"model\.device"):
-        EncoderLane(build, batch_size=8)
+        EncoderLane(Slot(build), batch_size=8)
 
 
 def test_the_encoder_lives_in_one_thread() -> None:
@@ -299,7 +300,7 @@ def test_the_encoder_lives_in_one_thread() -> None:
         encoder.before = lambda n: threads.add(threading.current_thread().name)
         return encoder
 
-    lane = EncoderLane(build, batch_size=8)
+    lane = EncoderLane(Slot(build), batch_size=8)
     lane.embed_image(pixels_of("cat")).result(TIMEOUT_S)
     lane.embed_texts(["cat"]).result(TIMEOUT_S)
     lane.close()
@@ -374,7 +375,7 @@ def test_a_thread_that_dies_leaves_nobody_waiting(encoder: StubEncoder) -> None:
     lane = fast_lane(encoder)
     gate, _ = occupied(lane, encoder)
     left = [lane.embed_image(pixels_of("left")), lane.embed_texts(["left"])]
-    lane._batch = None  # type: ignore[assignment]  # what only a defect of the lane itself could do
+    lane._workers[0].batch = None  # type: ignore[assignment]  # what only a defect of the lane itself could do
     gate.opened.set()
     for future in left:
         with pytest.raises(Stopped):
@@ -407,7 +408,7 @@ def test_a_picture_that_loses_the_device_for_long_is_refused_alone(monkeypatch: 
         lost = lost or np.array_equal(pixels, poison)
         return lost
 
-    lane = EncoderLane(build, batch_size=8)
+    lane = EncoderLane(Slot(build), batch_size=8)
     neighbours = [pixels_of(i) for i in range(6)]
     futures = [lane.embed_image(pixels) for pixels in (*neighbours[:3], poison, *neighbours[3:])]
     done = [future for i, future in enumerate(futures) if i != 3]
@@ -457,7 +458,7 @@ def test_everyone_is_answered_with_his_own_whatever_happens(
         encoder.nonsense = lambda pixels: pixels.tobytes() in blurred
         return encoder
 
-    lane = EncoderLane(build, batch_size=8)
+    lane = EncoderLane(Slot(build), batch_size=8)
     futures: dict[int, Future[np.ndarray]] = {}
 
     def submit(mine: range) -> None:

@@ -17,6 +17,7 @@ from indexer.types import (
     EVERYWHERE,
     PLAIN,
     BatchRow,
+    DeviceLoad,
     DuplicateGroup,
     DuplicatePage,
     Effort,
@@ -66,6 +67,7 @@ from indexer.types import (
 )
 
 DIM, JOINT = 8, 4
+QUEUE = QueueState(4, 0.5, 12.5, 8, 1, 0.75, "encode", (DeviceLoad("cpu", "open", 12.5, 0.75, 8, 11, 1000),))
 SPACE = EmbeddingSpace(
     "fake", "random-0", "fp32", DIM, Preprocess(side_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 )
@@ -225,7 +227,7 @@ class FakeEngine:
                 {"fingerprint": SPACE.fingerprint, "model": "fake", "precision": "fp32", "active": True, "bytes": 80},
                 {"fingerprint": "0" * 16, "model": "older", "precision": "bf16", "active": False, "bytes": 2_500_000},
             ),
-            verify=self.report, batch_size=32, batch_size_from="recommended",
+            verify=self.report, batch_size=32, batch_size_from="recommended", queue=QUEUE,
         )  # fmt: skip
 
     def tuning(self) -> Tuning:
