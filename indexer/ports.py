@@ -207,6 +207,17 @@ class Embedder(Protocol):
         """Joint embeddings (n, j) of texts; always urgent. Raises `Overloaded`, `NoTextTower`."""
         ...
 
+    def limit_batch(self, *largest: int) -> None:
+        """Let batches hold at most so many pictures, on each device or on all."""
+        ...
+
+    def try_batch(self, pixels: Pixels) -> Future[float]:
+        """Encode pixels (n, side, side, 3) of nobody's as one batch of the first device's, for the seconds it takes.
+
+        Queries go before it, and it before bulk work. The future may raise `DeviceOutOfMemory` or `DeviceFailed`.
+        """
+        ...
+
     @property
     def n_encoded(self) -> int:
         """Bulk pictures encoded since the start; those of queries do not count."""
@@ -579,6 +590,13 @@ class Engine(Protocol):
         Args:
             sample: Images to read and encode again, chosen at random.
             repair: Mend what is found. Nobody's files are touched.
+        """
+        ...
+
+    def tune(self) -> Progress:
+        """Start measuring batches in the background, between queries, or join the measurement that runs.
+
+        The choice is kept, and in force at once unless the configuration names a size.
         """
         ...
 

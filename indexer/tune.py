@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
 from indexer.errors import DeviceOutOfMemory
-from indexer.ports import Encoder, MemoryMeter
-from indexer.types import BatchRow, Pixels, Tuning
+from indexer.ports import MemoryMeter
+from indexer.types import BatchRow, EmbeddingSpace, Pixels, Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,18 @@ ROUNDS_S: Final = 3.0
 MIN_ROUNDS: Final = 5
 MAX_ROUNDS: Final = 30
 """Afterwards every size has its turn in each round, so that what slows the machine for a while slows all of them."""
+
+
+class Measurable(Protocol):
+    """An encoder, as far as its batches are measured."""
+
+    @property
+    def space(self) -> EmbeddingSpace: ...
+    @property
+    def device(self) -> str: ...
+    def encode_pixels(self, pixels: Pixels) -> object:
+        """Encode pixels (n, side, side, 3). Raises `DeviceOutOfMemory`, `DeviceFailed`."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +77,7 @@ class _Trial:
 class _Bench:
     """An encoder under measurement."""
 
-    def __init__(self, encoder: Encoder, meter: MemoryMeter, clock: Callable[[], float]) -> None:
+    def __init__(self, encoder: Measurable, meter: MemoryMeter, clock: Callable[[], float]) -> None:
         self._encoder = encoder
         self._meter = meter
         self._clock = clock
@@ -112,7 +124,7 @@ class _Bench:
 
 
 def tune(
-    encoder: Encoder,
+    encoder: Measurable,
     meter: MemoryMeter,
     *,
     most: int,
@@ -127,11 +139,11 @@ def tune(
     larger batch than in a smaller one; an out-of-memory is survived all the same.
 
     Args:
-        encoder: Nobody else uses it, or the device, meanwhile.
+        encoder: Nobody else uses the device while one of its batches is timed.
         meter: Of the encoder's device.
         most: The largest batch to measure.
         longest_s: Batches that take longer are not chosen, except a single picture.
-        clock: Seconds, monotonic.
+        clock: Seconds, monotonic; of batches alone where others come between them.
         now: Seconds since the epoch.
 
     Raises:

@@ -199,6 +199,10 @@ class Client:
         """What was measured of batches; `NotTuned` where nothing was."""
         return self._get("/api/tune", TuningAnswer)
 
+    def tune(self) -> ProgressAnswer:
+        """Have batches measured; `stats` shows how far it is, and `tuning` what came of it."""
+        return self._post("/api/tune", {}, ProgressAnswer)
+
     def rescan(self, *, confirm_gone: bool = False) -> AcceptedAnswer:
         """Have the watched folders compared with what is known."""
         return self._post("/api/index/rescan", {"confirm_gone": confirm_gone}, AcceptedAnswer)

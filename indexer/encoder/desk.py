@@ -71,6 +71,8 @@ class Act(Enum):
     ENCODE = auto()
     OPEN = auto()
     """Get an encoder in place of the lost one."""
+    TRY = auto()
+    """Time a batch of nobody's pictures."""
     LEAVE = auto()
     """Give the device's memory back: there is no work, or the encoder is one too many."""
     END = auto()
@@ -107,6 +109,8 @@ class Desk:
         self._texts: deque[Job[Sequence[str]]] = deque()
         self._queries: deque[Job[Pixels]] = deque()
         self._bulk: deque[Job[Pixels]] = deque()
+        self._trials: deque[Job[Pixels]] = deque()  # whole batches
+        self._first: Taker | None = None
         self._takers: set[Taker] = set()
         self._open: set[Taker] = set()
         self._free: set[Taker] = set()
@@ -134,6 +138,11 @@ class Desk:
             self._room.wait_for(lambda: self.closing.is_set() or len(self._bulk) < self._max_bulk)
             return self._enter(Job(pixels, 1, self._clock()), self._bulk)
 
+    def add_trial(self, pixels: Pixels) -> Future[Any]:
+        """Queue a batch to be timed by the first taker, between queries and bulk work. Raises `Stopped`."""
+        with self._work:
+            return self._enter(Job(pixels, 0, self._clock()), self._trials)
+
     @property
     def depth(self) -> int:
         """Pictures and texts that wait."""
@@ -152,7 +161,8 @@ class Desk:
         """Queries are still answered; bulk pictures get `Stopped`, and so does whoever waits to submit."""
         with self._work:
             self.closing.set()
-            waiting = [job for job in self._bulk if job.start()]
+            waiting = [job for queue in (self._trials, self._bulk) for job in queue if job.start()]
+            self._trials.clear()
             self._bulk.clear()
             self._work.notify_all()
             self._room.notify_all()
@@ -230,6 +240,7 @@ class Desk:
         """One takes from now on."""
         with self._work:
             self._takers.add(me)
+            self._first = self._first or me
 
     def gone(self, me: Taker) -> None:
         """One takes no more. If that was the last, whoever still waits, because it ended by accident, is told."""
@@ -239,7 +250,7 @@ class Desk:
                 group.discard(me)
             if not self._takers:
                 self.closing.set()
-                queues: tuple[deque[Any], ...] = (self._texts, self._queries, self._bulk)
+                queues: tuple[deque[Any], ...] = (self._texts, self._queries, self._trials, self._bulk)
                 left = [job for queue in queues for job in queue if job.start()]
                 for queue in queues:
                     queue.clear()
@@ -265,6 +276,8 @@ class Desk:
             return Turn(Act.OPEN)
         if me.is_open or not (others if me.is_lost else others & self._free):
             turn = self._urgent_turn(me, others) if urgent else None
+            if turn is None and me is self._first and (trial := _taken(self._trials, 1, me, set())):
+                turn = Turn(Act.TRY, pictures=trial)
             if turn is None and not me.is_lost:
                 turn = self._bulk_turn(me, others)
             if turn is not None:

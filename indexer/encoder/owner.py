@@ -131,6 +131,21 @@ class Owner:
 
         return self._answers(len(requests), encode, lambda trouble: trouble, may_pass_on)
 
+    def timed(self, pixels: Pixels) -> float | IndexerError:
+        """Seconds that one batch (n, side, side, 3) takes, or `DeviceOutOfMemory`, or `DeviceFailed`; tried once."""
+        encoder = self._encoder or self._reopened()
+        if isinstance(encoder, DeviceFailed):
+            return encoder
+        started = self._clock()
+        try:
+            encoder.encode_pixels(pixels)
+        except DeviceOutOfMemory as error:
+            return error
+        except DeviceFailed as error:
+            self._lose(error)
+            return error
+        return self._clock() - started
+
     @property
     def rests_s(self) -> float:
         """Seconds until a lost device is tried again; 0 where there is nothing to wait for."""

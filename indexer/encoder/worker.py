@@ -146,7 +146,9 @@ class Worker:
         if turn.act is Act.LEAVE:
             owner.release()
             return
-        if turn.act is Act.OPEN:
+        if turn.act is Act.TRY:
+            _hand_over([(turn.pictures[0], _attempt(lambda batch: [owner.timed(batch[0])], turn.pictures)[0])])
+        elif turn.act is Act.OPEN:
             owner.recover()
         else:
             self._encode(owner, turn)

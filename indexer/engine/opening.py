@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from indexer.catalogue.reader import CatalogueReader
@@ -25,6 +26,7 @@ from indexer.engine.parts import (
     settings_of,
     watched_folders,
 )
+from indexer.engine.retuning import measure_batches
 from indexer.engine.running import RunningEngine
 from indexer.engine.spaces import SpaceRecord, all_records, read_projection, spaces_kept
 from indexer.engine.verifying import META, report_of
@@ -78,7 +80,8 @@ def _open_engine(config: Config, watch: bool, model: OpenModel) -> RunningEngine
         stack.callback(cache.close)
         parts = open_parts(config, data, opened, catalogue, cache, stack, lists=True)
         inflow = open_inflow(config, parts, catalogue, cache, watching=watch)
-        engine = RunningEngine(parts, inflow, data.publish, (closing := ExitStack()).close)
+        measure = partial(measure_batches, config, data, opened.embedder)
+        engine = RunningEngine(parts, inflow, data.publish, (closing := ExitStack()).close, measure)
         closing.push(stack.pop_all())
     return engine.start()
 

@@ -21,11 +21,12 @@ from indexer.engine.live import Live, Topic
 from indexer.engine.memory import Memory
 from indexer.engine.parts import Parts
 from indexer.engine.rebuilding import Rebuilding
+from indexer.engine.retuning import Retuning, Tried
 from indexer.engine.spaces import spaces_kept
 from indexer.engine.standing import Means, StandingQueries
 from indexer.engine.verifying import notices_of
 from indexer.engine.webhook import Webhooks, check_url
-from indexer.errors import InputError, NotFound, NotTuned
+from indexer.errors import InputError, NotFound
 from indexer.restore import Restored, restore
 from indexer.search.search import Search
 from indexer.standing.matching import Matching
@@ -80,6 +81,7 @@ class RunningEngine:
         inflow: What brings changes; None for a reader, which only answers.
         publish: Writes the server's address where other commands find it.
         close_parts: Ends the parts, in the right order; called once.
+        measure: Measures batches; None for a reader.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class RunningEngine:
         inflow: Inflow | None,
         publish: Callable[[str], None],
         close_parts: Callable[[], None],
+        measure: Callable[[Tried], Tuning] | None = None,
     ) -> None:
         self.parts = parts
         """What answers; for those who check it."""
@@ -130,6 +133,7 @@ class RunningEngine:
             alone=self._alone,
         )
         self._verifying = verifying_of(parts, inflow, self._alone) if inflow else None
+        self._retuning = Retuning(parts, measure, parts.embedder.limit_batch)
         self._memory = Memory(parts, n_waiting=lambda: len(inflow.settle) if inflow else 0)
         self._told: IndexNews | None = None
         self._live = Live(
@@ -248,7 +252,7 @@ class RunningEngine:
         counts = parts.catalogue.counts()
         queue = self.queue()
         verifying = self._verifying.progress if self._verifying else None
-        tasks = (self._rebuilding.progress, verifying, self._duplicating.progress)
+        tasks = (self._rebuilding.progress, verifying, self._duplicating.progress, self._retuning.progress)
         return Stats(
             model=parts.embedder.space.model,
             fingerprint=parts.embedder.space.fingerprint,
@@ -278,8 +282,8 @@ class RunningEngine:
             spaces=spaces_kept(parts.index_dir.parent, parts.index_dir.name),
             verify=self.verify_report(),
             leaks=self._memory.leaks,
-            batch_size=parts.batch.size,
-            batch_size_from=parts.batch.source,
+            batch_size=self._retuning.batch.size,
+            batch_size_from=self._retuning.batch.source,
             point=parts.index.point,
             queue=queue,
         )
@@ -288,11 +292,7 @@ class RunningEngine:
         return replace(self.parts.embedder.queue, limited_by=self._inflow.limited_by() if self._inflow else "idle")
 
     def tuning(self) -> Tuning:
-        if self.parts.tuning is None:
-            raise NotTuned(
-                "No batch was measured on this device with this model; stop the service and run: indexer tune batch"
-            )
-        return self.parts.tuning
+        return self._retuning.tuning
 
     def why(self, path: FilePath) -> Explanation:
         if self._inflow is None:
@@ -328,6 +328,9 @@ class RunningEngine:
     def rebuild_progress(self) -> Progress | None:
         """The running or the last rebuild."""
         return self._rebuilding.progress
+
+    def tune(self) -> Progress:
+        return self._retuning.start()
 
     def verify(self, *, sample: int = 0, repair: bool = False) -> Progress:
         if self._verifying is None:
@@ -375,6 +378,7 @@ class RunningEngine:
         if self._refilling.ident is not None:
             self._refilling.join()
         self._rebuilding.close()
+        self._retuning.close()
         if self._inflow:
             self._inflow.stop()
         self.parts.decoder.close()

@@ -9,13 +9,14 @@ from litestar import get, post
 from litestar.params import JSONBody, QueryParameter
 
 from indexer.types import Standing
-from search_api.answers import errors_answer, stats_answer, tuning_answer, why_answer
+from search_api.answers import errors_answer, progress_answer, stats_answer, tuning_answer, why_answer
 from search_api.bodies import ApiRequest
 from search_api.openapi import refusals
 from search_api.queries import absolute_path, file_path, unescaped
 from search_api.responses import Json
 from search_api.schemas import (
     ErrorsAnswer,
+    ProgressAnswer,
     RetryAnswer,
     RetryRequest,
     StatsAnswer,
@@ -76,9 +77,19 @@ async def retry_errors(request: ApiRequest, data: JSONBody[RetryRequest | None] 
 
 @get("/api/tune", tags=["state"], responses=refusals(404, why={404: "Nothing was measured here with this model"}))
 async def tuning(request: ApiRequest) -> Json[TuningAnswer]:
-    """What `indexer tune batch` measured on this device with this model."""
+    """What was measured on this device with this model, by `indexer tune batch` or by a `POST` here."""
     service = request.service
     return await service.answer(lambda: tuning_answer(service.engine.tuning()))
+
+
+@post("/api/tune", status_code=202, tags=["state"], responses=refusals())
+async def tune(request: ApiRequest) -> Json[ProgressAnswer]:
+    """Measure batch sizes now, between queries; `/api/stats` shows how far it is. One that runs already is joined.
+
+    Takes some seconds. The choice is kept, and in force at once unless the configuration names a batch size.
+    """
+    service = request.service
+    return await service.answer(lambda: progress_answer(service.engine.tune()))
 
 
 @get("/api/why", tags=["state"], responses=refusals(422))
@@ -97,4 +108,4 @@ async def why(request: ApiRequest, path: AskedPath) -> Json[WhyAnswer]:
     return await service.answer(work)
 
 
-ROUTES = [stats, errors, retry_errors, tuning, why]
+ROUTES = [stats, errors, retry_errors, tuning, tune, why]

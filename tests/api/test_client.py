@@ -121,7 +121,8 @@ def test_orders(client: Client, engine: FakeEngine) -> None:
     assert client.verify(sample=3, repair=True).task == "verify"
     assert client.retry("/pictures").n == 3
     assert engine.calls.pop() == ("retry", b"/pictures")
-    assert engine.calls == [("rescan", False), ("rebuild", True), ("verify", (3, True))]
+    assert client.tune().task == "tune"
+    assert engine.calls == [("rescan", False), ("rebuild", True), ("verify", (3, True)), ("tune", None)]
 
 
 def test_a_path_is_asked_about_byte_for_byte(client: Client, engine: FakeEngine) -> None:

@@ -40,6 +40,7 @@ PROMISED = {
     ("get", "/api/gpu/memory/history"),
     ("post", "/api/gpu/memory/release"),
     ("get", "/api/tune"),
+    ("post", "/api/tune"),
     ("get", "/api/why"),
     ("get", "/metrics"),
     ("post", "/api/index/rescan"),
@@ -56,7 +57,7 @@ PROMISED = {
     ("get", "/ping"),
 }
 
-BODILESS = {"/api/gpu/memory/release"}
+BODILESS = {"/api/gpu/memory/release", "/api/tune"}
 ORDERS = {"/api/index/rescan", "/api/index/rebuild", "/api/index/verify", "/api/errors/retry", *BODILESS}
 
 

@@ -17,6 +17,7 @@ from indexer.encoder.worker import Slot
 from indexer.errors import (
     ConfigError,
     DeviceFailed,
+    DeviceOutOfMemory,
     ImageRefused,
     NoTextTower,
     Overloaded,
@@ -492,3 +493,51 @@ def test_everyone_is_answered_with_his_own_whatever_happens(
     assert (
         isinstance(error, DeviceFailed) if error else np.array_equal(text.result(), [reference.embedding_of("words")])
     )
+
+
+def test_a_trial_goes_between_queries_and_bulk_work_and_tells_its_time(encoder: StubEncoder) -> None:
+    ticks = iter(range(1_000_000))
+    lane = EncoderLane(Slot(lambda: encoder), batch_size=4, clock=lambda: float(next(ticks)))
+    try:
+        gate, held = occupied(lane, encoder)
+        bulk = lane.embed_image(pixels_of("bulk"))
+        trial = lane.try_batch(np.stack([pixels_of(str(i)) for i in range(6)]))
+        query = lane.embed_image(pixels_of("query"), urgent=True)
+        assert lane.queue.depth == 2
+        gate.opened.set()
+        wait([held, bulk, trial, query], TIMEOUT_S)
+        assert encoder.batches == [1, 6, 1]
+        assert trial.result() > 0
+        assert lane.n_encoded == 2
+    finally:
+        lane.close()
+
+
+@pytest.mark.parametrize("error", [DeviceOutOfMemory("it does not fit"), DeviceFailed("it is lost"), KeyError("odd")])
+def test_a_trial_that_fails_is_told_as_it_is_and_the_lane_lives_on(encoder: StubEncoder, error: Exception) -> None:
+    builds = iter([encoder, StubEncoder()])
+    lane = EncoderLane(Slot(lambda: next(builds)), batch_size=8)
+    try:
+        encoder.before = lambda n: _raise(error) if n == 6 else None
+        trial = lane.try_batch(np.stack([pixels_of(str(i)) for i in range(6)]))
+        assert trial.exception(TIMEOUT_S) is error
+        assert encoder.batches == [6]
+        assert lane.embed_image(pixels_of("next")).result(TIMEOUT_S).shape == (32,)
+    finally:
+        lane.close()
+
+
+def test_trials_that_wait_are_told_of_the_end(encoder: StubEncoder) -> None:
+    lane = fast_lane(encoder)
+    gate, held = occupied(lane, encoder)
+    trial = lane.try_batch(np.stack([pixels_of("a")]))
+    closing = threading.Thread(target=lane.close)
+    closing.start()
+    assert isinstance(trial.exception(TIMEOUT_S), Stopped)
+    gate.opened.set()
+    closing.join(TIMEOUT_S)
+    assert held.done()
+
+
+def _raise(error: Exception) -> None:
+    raise error

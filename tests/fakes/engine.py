@@ -286,6 +286,10 @@ class FakeEngine:
         self._called("rebuild", reencode)
         return _progress(True)
 
+    def tune(self) -> Progress:
+        self._called("tune", None)
+        return Progress("tune", True, 0, 0, 0.0, None)
+
     def verify(self, *, sample: int = 0, repair: bool = False) -> Progress:
         self._called("verify", (sample, repair))
         return Progress("verify", True, 0, 12, 0.0, None)
