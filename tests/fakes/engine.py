@@ -79,7 +79,6 @@ EVALUATION = Evaluation(
     "e" * 16, SPACE.model, SPACE.weights, "int8+bf16", "a fake device", 1000, 500, 25, 0.999, 0.998, 0.99, 0.98, 0.003,
     Effort("fp32", 10.0, 4_000_000, 3_000_000), Effort("int8+bf16", 25.0, 2_000_000, 1_000_000), MTIME_S,
 )  # fmt: skip
-QUEUE = QueueState(4, 0.5, 12.5, 8, 1, 0.75, "encode")
 TUNING = Tuning(
     2, (BatchRow(1, 1000, 10.0, 100.0), BatchRow(2, 1500, 16.0, 125.0), BatchRow(4, 2500, 16.2, 247.0)), "asked",
     8000, 250.0, "a fake device", SPACE.model, SPACE.precision, SPACE.fingerprint, MTIME_S,
