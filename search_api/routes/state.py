@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from litestar import get, post
+from litestar import HttpMethod, Response, get, post, route
 from litestar.params import JSONBody, QueryParameter
 
 from indexer.types import Standing
@@ -75,6 +75,12 @@ async def retry_errors(request: ApiRequest, data: JSONBody[RetryRequest | None] 
     return await request.service.answer(work)
 
 
+@route("/api/tune", http_method=HttpMethod.OPTIONS, include_in_schema=False, sync_to_thread=False)
+def tune_methods() -> Response[None]:
+    """What may be asked of this path: Litestar's own answer names the first handler's methods only."""
+    return Response(None, status_code=204, headers={"allow": "GET, OPTIONS, POST"})
+
+
 @get("/api/tune", tags=["state"], responses=refusals(404, why={404: "Nothing was measured here with this model"}))
 async def tuning(request: ApiRequest) -> Json[TuningAnswer]:
     """What was measured on this device with this model, by `indexer tune batch` or by a `POST` here."""
@@ -108,4 +114,4 @@ async def why(request: ApiRequest, path: AskedPath) -> Json[WhyAnswer]:
     return await service.answer(work)
 
 
-ROUTES = [stats, errors, retry_errors, tuning, tune, why]
+ROUTES = [stats, errors, retry_errors, tune_methods, tuning, tune, why]
