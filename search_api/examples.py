@@ -31,6 +31,10 @@ _INDEX: Final[dict[str, Any]] = {
 _QUEUE: Final[dict[str, Any]] = {
     "depth": 12, "oldest_s": 0.04, "images_per_s": 410.0, "batch_size": 64, "limited_by": "decode",
     "rejected_total": 0, "busy_share": 0.62,
+    "devices": [
+        {"device": "cuda:0", "state": "open", "images_per_s": 410.0, "busy_share": 0.62, "batch_size": 64,
+         "encoded_total": 900, "weights_bytes": 1_300_000_000, "trouble": None},
+    ],
 }  # fmt: skip
 _LEAK: Final[dict[str, Any]] = {
     "component": "process", "bytes_per_s": 4e5, "bytes_per_request": 1e4, "since": _TIME,
@@ -93,6 +97,8 @@ EXAMPLES: Records = {
             "point": {"n_probe": 32, "factor": 16, "recall": 0.985, "sure_recall": 0.981, "p50_ms": 1.1,
                       "p99_ms": 2.3, "n_bytes": 1_000_000},
             "leaks": [_LEAK],
+            "queue": _QUEUE,
+            "requests_waiting": 0, "requests_rejected_total": 2,
         }
     ],
     schemas.ErrorsAnswer: [

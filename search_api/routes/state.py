@@ -88,7 +88,7 @@ async def tuning(request: ApiRequest) -> Json[TuningAnswer]:
     return await service.answer(lambda: tuning_answer(service.engine.tuning()))
 
 
-@post("/api/tune", status_code=202, tags=["state"], responses=refusals())
+@post("/api/tune", status_code=202, tags=["state"], responses=refusals(403))
 async def tune(request: ApiRequest) -> Json[ProgressAnswer]:
     """Measure batch sizes now, between queries; `/api/stats` shows how far it is. One that runs already is joined.
 

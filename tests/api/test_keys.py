@@ -56,7 +56,7 @@ def test_whatever_changes_something_needs_the_admin_key_and_nothing_else_does(en
                 assert http.request(method, path, headers=bearer(ADMIN)).status_code not in (401, 403)
         assert {path for _, path in orders} == {
             "/api/index/rescan", "/api/index/rebuild", "/api/index/verify", "/api/errors/retry",
-            "/api/gpu/memory/release", "/api/standing", f"/api/standing/{id_of(0)}",
+            "/api/gpu/memory/release", "/api/tune", "/api/standing", f"/api/standing/{id_of(0)}",
         }  # fmt: skip
         changing = {path for method, path in every_route(http) if method not in SAFE}
         assert changing - {path for _, path in orders} == QUESTIONS
