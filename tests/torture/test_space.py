@@ -17,7 +17,7 @@ from indexer.ingest.commit import Committer
 def in_haste() -> Iterator[None]:
     """Pauses are short, and nobody reads the log."""
     logging.disable(logging.CRITICAL)
-    with patch.object(Committer.__init__, "__defaults__", (0.1,)):
+    with patch.object(Committer.__init__, "__defaults__", (0.1, *Committer.__init__.__defaults__[1:])):
         yield
     logging.disable(logging.NOTSET)
 
