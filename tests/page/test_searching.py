@@ -142,7 +142,7 @@ def test_chips_combine_with_weights(page: Page, stand: Stand) -> None:
     expect(first(page)).to_have_attribute("alt", "000.jpg")
     page.get_by_role("button", name="circle, weight 1").click()
     slider = page.get_by_role("slider", name=re.compile("Weight"))
-    with page.expect_request(lambda request: '"weight":-0.5' in (request.post_data or "")):
+    with page.expect_response(lambda response: '"weight":-0.5' in (response.request.post_data or "")):
         slider.fill("-0.5")
     terms = {each.get("text", "picture"): each["weight"] for each in last_search(stand)["query"]}
     assert terms == {"hill": -1, "picture": 1, "circle": -0.5}
