@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.api.conftest import eventually
 from tests.page.made_up import GB, PARTS, gpu, history, leak
 from tests.page.stand import Stand
 from tests.page.waiting import until
@@ -72,8 +73,7 @@ def test_the_queue_is_told_as_it_is_now(visit: Visit, stand: Stand) -> None:
     page = visit("/dashboard")
     expect(figure(page, "cache")).to_contain_text("25%")
     expect(figure(page, "indexed")).to_contain_text("120")
-    with page.expect_response("**/api/events?*"):
-        page.reload()
+    assert eventually(lambda: bool(stand.listeners))
     stand.tell("queue", QUEUE)
     told = {"rate": "812/s", "queue": "oldest 2.5 s", "limit": "encoding", "batch": "32"}
     for name, text in told.items():
