@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from indexer.store.json_file import write_json
+from indexer.store.records import Records
 from indexer.types import Effort, Evaluation
-
-logger = logging.getLogger(__name__)
 
 
 def read_evaluation(path: Path, fingerprint: str) -> Evaluation | None:
     """What is kept of a space: of a model, its weights, its preprocessing, in a precision; None where nothing is."""
-    return _read(path).get(fingerprint)
+    return _RECORDS.read(path).get(fingerprint)
 
 
 def keep_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -26,19 +21,7 @@ def keep_evaluation(path: Path, evaluation: Evaluation) -> None:
     Raises:
         StoreFull: It cannot be written.
     """
-    kept = {**_read(path), evaluation.fingerprint: evaluation}
-    write_json(path, [asdict(each) for each in kept.values()])
-
-
-def _read(path: Path) -> dict[str, Evaluation]:
-    try:
-        kept = [_evaluation(each) for each in json.loads(path.read_bytes())]
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        logger.warning("%s cannot be read (%s); precisions must be evaluated again", path, e)
-        return {}
-    return {each.fingerprint: each for each in kept}
+    _RECORDS.keep(path, evaluation)
 
 
 def _evaluation(told: Mapping[str, Any]) -> Evaluation:
@@ -47,3 +30,6 @@ def _evaluation(told: Mapping[str, Any]) -> Evaluation:
     if not all(isinstance(figure, float) for figure in (evaluation.overlap, evaluation.cosine_p1)):
         raise ValueError("a figure is no number")
     return evaluation
+
+
+_RECORDS = Records(_evaluation, lambda evaluation: evaluation.fingerprint, "precisions must be evaluated again")
