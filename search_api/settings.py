@@ -6,6 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 
+from indexer.address import is_loopback
 from indexer.errors import ConfigError
 
 LIMIT = 20
@@ -135,16 +136,6 @@ def most_body_bytes(settings: ApiSettings) -> int:
     """The largest body that any route takes: a picture as a form field, or in base64 with JSON around it."""
     in_json = settings.max_body_bytes * 4 // 3 + settings.max_json_bytes
     return max(in_json, settings.max_body_bytes + FORM_OVERHEAD_BYTES)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def is_wildcard(host: str) -> bool:

@@ -234,7 +234,7 @@ class RunningEngine:
 
     def readiness(self) -> Readiness:
         lost = self.parts.embedder.trouble
-        troubles = self._encoder_troubles()
+        troubles = _troubles(self.parts.embedder.queue)
         leaks = self._memory.leaks
         checks = {
             "encoder": f"fail: {lost}" if lost else f"warn: {troubles[0]}" if troubles else "ok",
@@ -276,7 +276,7 @@ class RunningEngine:
             watching=inflow.watcher.state() if inflow else {},
             notices=(
                 *(inflow.notices() if inflow else ()),
-                *self._encoder_troubles(),
+                *_troubles(queue),
                 *notices_of(self.verify_report()),
             ),
             spaces=spaces_kept(parts.index_dir.parent, parts.index_dir.name),
@@ -450,10 +450,6 @@ class RunningEngine:
         ids = np.fromiter(self.parts.catalogue.ids_of(hashes).values(), dtype=np.int64)
         return int(np.count_nonzero(~self.parts.index.contains(ids)))
 
-    def _encoder_troubles(self) -> list[str]:
-        """What is wrong with encoders, each once."""
-        return list(dict.fromkeys(load.trouble for load in self.parts.embedder.queue.devices if load.trouble))
-
     def _index_now(self) -> IndexNews:
         counts = self.parts.catalogue.counts()
         return IndexNews(
@@ -475,3 +471,8 @@ class RunningEngine:
 
     def _at_rest(self) -> bool:
         return self._inflow is None or (self._inflow.at_rest() and not self._refilling.is_alive())
+
+
+def _troubles(queue: QueueState) -> list[str]:
+    """What is wrong with encoders, each once."""
+    return list(dict.fromkeys(load.trouble for load in queue.devices if load.trouble))

@@ -6,7 +6,6 @@ import hashlib
 import heapq
 import hmac
 import http.client
-import ipaddress
 import itertools
 import logging
 import socket
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from indexer.address import is_loopback
 from indexer.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def check_url(url: str, *, plain: bool = False) -> None:
         raise InputError("webhook: this is no address") from e
     if parts.scheme not in ("http", "https") or not host or parts.username is not None or not url.isprintable():
         raise InputError("webhook: it must begin with https://, name a host, and hold no password")
-    if parts.scheme == "http" and not plain and not _is_this_machine(host):
+    if parts.scheme == "http" and not plain and not is_loopback(host):
         raise InputError("webhook: http is for this machine alone; use https, or set api.plain_webhooks")
 
 
@@ -154,12 +154,3 @@ def send(delivery: Delivery) -> None:
         connection.close()
     if not 200 <= status < 300:
         raise OSError(f"it answered {status}")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -154,7 +154,9 @@ class River:
         Each keeps its row until it has another. Paths whose file is not as it was recorded are left to the ordinary
         way: their content is another by now.
         """
-        paths = [path for paths in contents.values() for path in paths if self._is_as_recorded(path)]
+        named = [path for paths in contents.values() for path in paths]
+        records = self._catalogue.files(named)
+        paths = [path for path in named if path in records and self._sources.stamp(path) == records[path].stamp]
         with self._lock:
             self._anew = set(contents) if anew else set()
             self._brought = set(paths)
@@ -251,10 +253,6 @@ class River:
                 return
         if memory.hash is None or not self._attach(path, stamp, memory.hash):
             self._read(path, stamp)
-
-    def _is_as_recorded(self, path: FilePath) -> bool:
-        record = self._catalogue.file(path)
-        return record is not None and self._sources.stamp(path) == record.stamp
 
     def _is_retried(self, path: FilePath) -> bool:
         """Whether its refusal is to be forgotten, once."""
