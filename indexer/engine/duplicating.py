@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from indexer.duplicates.find import Duplicates
 from indexer.duplicates.groups import Group
-from indexer.errors import Stopped, StoreError
+from indexer.engine.task import Summary, Task
+from indexer.errors import StoreError
 from indexer.ports import CatalogueReading
 from indexer.types import DuplicateGroup, DuplicatePage, ImageRecord, Progress, Tier
-
-logger = logging.getLogger(__name__)
 
 Report = Callable[[int, int], None]
 
@@ -50,17 +47,13 @@ class Duplicating:
         self._find = find
         self._n_changes = n_changes
         self._patience_s = patience_s
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._task = Task("duplicates", "the search for duplicates failed")
         self._kept: _Kept | None = None
-        self._progress: Progress | None = None
 
     @property
     def progress(self) -> Progress | None:
         """The running or the last search."""
-        return self._progress
+        return self._task.progress
 
     def page(self, tier: Tier, limit: int, offset: int = 0) -> DuplicatePage:
         """As `indexer.ports.Engine.duplicates`; raises `StoreError` if the first search has failed."""
@@ -78,51 +71,24 @@ class Duplicating:
         return self._page(of_tier, limit, offset, progress, kept is not None, started)
 
     def close(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._task.close()
 
     def _refreshed(self) -> Progress | None:
         """Search unless what is kept is the newest; the search that has not ended yet, or has failed."""
-        with self._lock:
-            if self._kept is not None and self._kept.n_changes == self._n_changes():
-                return None
-            if self._progress is None or not self._progress.running:
-                if self._stopping.is_set():
-                    raise Stopped("the service is going down")
-                self._ended.clear()
-                self._progress = Progress("duplicates", True, 0, 0, 0.0, None)
-                self._thread = threading.Thread(target=self._run, name="duplicates", daemon=True)
-                self._thread.start()
-        self._ended.wait(self._patience_s)
-        progress = self._progress
-        return progress if progress.running or progress.error else None
+        if self._kept is not None and self._kept.n_changes == self._n_changes():
+            return None
+        progress = self._task.progress
+        if progress is None or not progress.running:
+            self._task.start("duplicates", self._run)
+        self._task.wait(self._patience_s)
+        progress = self._task.progress
+        return progress if progress is not None and (progress.running or progress.error) else None
 
-    def _run(self) -> None:
-        started = time.monotonic()
-        error = ""
-        summary: dict[str, int | float] = {}
-        try:
-            n_changes = self._n_changes()
-            found = self._find(lambda n_done, n_total: self._report(started, n_done, n_total))
-            self._kept = _Kept(n_changes, found)
-            summary = {"variants": len(found.variants), "similar": len(found.similar)}
-        except Stopped as e:
-            error = str(e)
-        except Exception as e:  # a worker's loop: the reason goes to whoever asks, the next question tries again
-            logger.exception("the search for duplicates failed")
-            error = str(e) or type(e).__name__
-        summary["seconds"] = round(time.monotonic() - started, 3)
-        assert self._progress is not None
-        self._progress = replace(self._progress, running=False, eta_s=0.0, summary=summary, error=error)
-        self._ended.set()
-
-    def _report(self, started: float, n_done: int, n_total: int) -> None:
-        if self._stopping.is_set():
-            raise Stopped("the service is going down")
-        rate = n_done / max(time.monotonic() - started, 1e-3)
-        eta_s = (n_total - n_done) / rate if rate > 0 else None
-        self._progress = Progress("duplicates", True, n_done, n_total, rate, eta_s)
+    def _run(self) -> Summary:
+        n_changes = self._n_changes()
+        found = self._find(self._task.report)
+        self._kept = _Kept(n_changes, found)
+        return {"variants": len(found.variants), "similar": len(found.similar)}
 
     def _page(
         self,

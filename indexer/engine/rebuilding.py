@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from indexer.errors import InputError, Stopped
+from indexer.engine.task import Summary, Task
+from indexer.errors import InputError
 from indexer.ports import CatalogueReading
 from indexer.restore import Restored
 from indexer.types import ContentHash, Progress
-
-logger = logging.getLogger(__name__)
 
 # Contents sent through the river together: with their paths far fewer than it holds.
 AT_ONCE = 50_000
@@ -49,16 +45,12 @@ class Rebuilding:
         self._n_failed = n_failed
         self._finished = finished
         self._alone = alone
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._started = 0.0
-        self._progress: Progress | None = None
+        self._task = Task("rebuild", "rebuild failed")
 
     @property
     def progress(self) -> Progress | None:
         """The running or the last rebuild."""
-        return self._progress
+        return self._task.progress
 
     def start(self, *, reencode: bool) -> Progress:
         """Begin, or join the one that runs.
@@ -67,45 +59,25 @@ class Rebuilding:
             InputError: The other kind runs.
             Stopped: The service is going down.
         """
-        if self._stopping.is_set():
-            raise Stopped("the service is going down")
-        task = "reencode" if reencode else "rebuild"
-        with self._lock:
-            if self._progress is None or not self._progress.running:
-                self._started = time.monotonic()
-                self._progress = Progress(task, True, 0, 0, 0.0, None)
-                self._thread = threading.Thread(target=self._run, args=(reencode,), name="rebuild", daemon=True)
-                self._thread.start()
-            elif self._progress.task != task:
-                raise InputError(f"a {self._progress.task} is running; ask again when it is done")
-            return self._progress
+        kind = "reencode" if reencode else "rebuild"
+        progress = self._task.start(kind, lambda: self._run(reencode))
+        if progress.task != kind:
+            raise InputError(f"a {progress.task} is running; ask again when it is done")
+        return progress
 
     def close(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._task.close()
 
-    def _run(self, reencode: bool) -> None:
-        summary: dict[str, int | float] = {}
-        error = ""
+    def _run(self, reencode: bool) -> Summary:
+        while not self._alone.acquire(timeout=0.2):
+            self._task.go_on()
         try:
-            while not self._alone.acquire(timeout=0.2):
-                self._go_on()
-            try:
-                summary = self._rebuild(reencode)
-            finally:
-                self._alone.release()
-        except Stopped as e:
-            error = str(e)
-        except Exception as e:  # a worker's loop: the reason goes to whoever asks, the service goes on
-            logger.exception("rebuild failed")
-            error = str(e) or type(e).__name__
-        summary["seconds"] = round(time.monotonic() - self._started, 3)
-        assert self._progress is not None
-        self._progress = replace(self._progress, running=False, eta_s=0.0, summary=summary, error=error)
+            return self._rebuild(reencode)
+        finally:
+            self._alone.release()
 
-    def _rebuild(self, reencode: bool) -> dict[str, int | float]:
-        restored = self._restore(self._report)
+    def _rebuild(self, reencode: bool) -> Summary:
+        restored = self._restore(self._task.report)
         hashes = self._catalogue.live()[1] if reencode else list(restored.missing)
         n_failed = self._encode(hashes, reencode) if hashes else 0
         self._finished()
@@ -125,20 +97,9 @@ class Rebuilding:
             self._bring(some, anew)
             n_paths = n_left = self._n_on_their_way()
             while n_left:
-                self._report(start + len(some) * (n_paths - n_left) // n_paths, len(hashes))
-                self._stopping.wait(0.1)
+                self._task.report(start + len(some) * (n_paths - n_left) // n_paths, len(hashes))
+                self._task.stopping.wait(0.1)
                 n_left = self._n_on_their_way()
             n_failed += self._n_failed(some, anew)
-        self._report(len(hashes) - n_failed, len(hashes))
+        self._task.report(len(hashes) - n_failed, len(hashes))
         return n_failed
-
-    def _go_on(self) -> None:
-        if self._stopping.is_set():
-            raise Stopped("the service is going down")
-
-    def _report(self, n_done: int, n_total: int) -> None:
-        self._go_on()
-        assert self._progress is not None
-        rate = n_done / max(time.monotonic() - self._started, 1e-3)
-        eta_s = (n_total - n_done) / rate if rate > 0 else None
-        self._progress = replace(self._progress, n_done=n_done, n_total=n_total, rate_per_s=rate, eta_s=eta_s)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from indexer.config import Config
 from indexer.engine.parts import IMAGES_ON_THEIR_WAY, Parts
-from indexer.errors import InputError, NotTuned, Stopped
+from indexer.engine.task import Summary, Task
+from indexer.errors import InputError, NotTuned
 from indexer.ports import Embedder
 from indexer.store.data_dir import DataDir
 from indexer.store.tuned import keep_tuning
 from indexer.tune import N_FIRST, N_WARM_UPS, tune
 from indexer.types import BatchLimit, Pixels, Progress, Tuning
-
-logger = logging.getLogger(__name__)
 
 Tried = Callable[[int], None]
 """Called before each batch, with how many there may be in all; raises `Stopped` to end it."""
@@ -77,12 +72,12 @@ class Retuning:
         self._use = use
         self._tuning = parts.tuning
         self.batch = parts.batch
-        self.progress: Progress | None = None
+        self._task = Task("tune", "batches could not be measured")
+
+    @property
+    def progress(self) -> Progress | None:
         """The running or the last measurement."""
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._started = 0.0
-        self._thread: threading.Thread | None = None
+        return self._task.progress
 
     @property
     def tuning(self) -> Tuning:
@@ -103,45 +98,24 @@ class Retuning:
         measure = self._measure
         if measure is None:
             raise InputError("this engine only answers; run a server to measure batches")
-        with self._lock:
-            if self._stopping.is_set():
-                raise Stopped("the service is going down")
-            if self.progress is None or not self.progress.running:
-                self._started = time.monotonic()
-                self.progress = Progress("tune", True, 0, 0, 0.0, None)
-                self._thread = threading.Thread(target=self._run, args=(measure,), name="tune", daemon=True)
-                self._thread.start()
-            return self.progress
+        return self._task.start("tune", lambda: self._run(measure))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end of the measurement that runs; whether it came."""
+        return self._task.wait(timeout_s)
 
     def close(self) -> None:
         """End after the batch that is being timed."""
-        with self._lock:
-            self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._task.close()
 
-    def _run(self, measure: Callable[[Tried], Tuning]) -> None:
-        error = ""
-        summary: dict[str, int | float] = {}
-        try:
-            tuning = self._tuning = measure(self._tried)
-            summary = {"size": tuning.size}
-            if self.batch.source != "configured":
-                self.batch = BatchLimit(tuning.size, "tuned")
-                self._use(tuning.size)
-        except Stopped as e:
-            error = str(e)
-        except Exception as e:  # a worker's loop: the reason goes to whoever asks, the service goes on
-            logger.exception("batches could not be measured")
-            error = str(e) or type(e).__name__
-        summary["seconds"] = round(time.monotonic() - self._started, 3)
-        assert self.progress is not None
-        self.progress = replace(self.progress, running=False, eta_s=0.0, summary=summary, error=error)
+    def _run(self, measure: Callable[[Tried], Tuning]) -> Summary:
+        tuning = self._tuning = measure(self._tried)
+        if self.batch.source != "configured":
+            self.batch = BatchLimit(tuning.size, "tuned")
+            self._use(tuning.size)
+        return {"size": tuning.size}
 
     def _tried(self, n_total: int) -> None:
-        if self._stopping.is_set():
-            raise Stopped("the service is going down")
-        assert self.progress is not None
-        n_done = min(self.progress.n_done + 1, n_total - 1)  # how many there will be shows only as it goes
-        rate = n_done / max(time.monotonic() - self._started, 1e-3)
-        self.progress = replace(self.progress, n_done=n_done, n_total=n_total, rate_per_s=rate)
+        n_done = self._task.progress.n_done if self._task.progress else 0
+        # How many there will be shows only as it goes.
+        self._task.report(min(n_done + 1, n_total - 1), n_total, with_eta=False)

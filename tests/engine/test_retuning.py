@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def finished(retuning: Any) -> Progress:
-    retuning._thread.join(TIMEOUT_S)
+    assert retuning.wait(TIMEOUT_S)
     assert retuning.progress is not None
     assert not retuning.progress.running
     return retuning.progress  # type: ignore[no-any-return]
