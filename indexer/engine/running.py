@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from types import TracebackType
 
-import numpy as np
-
 from indexer.duplicates.find import Finder
 from indexer.engine.duplicating import Duplicating
 from indexer.engine.examining import verifying_of, witnesses_of
@@ -21,13 +19,12 @@ from indexer.engine.live import Live, Topic
 from indexer.engine.memory import Memory
 from indexer.engine.parts import Parts
 from indexer.engine.rebuilding import Rebuilding
+from indexer.engine.restoring import Restoring
 from indexer.engine.retuning import Retuning, Tried
-from indexer.engine.spaces import spaces_kept
 from indexer.engine.standing import Means, StandingQueries
-from indexer.engine.verifying import notices_of
+from indexer.engine.state import State, Tasks
 from indexer.engine.webhook import Webhooks, check_url
 from indexer.errors import InputError, NotFound
-from indexer.restore import Restored, restore
 from indexer.search.search import Search
 from indexer.standing.matching import Matching
 from indexer.store.data_dir import DataDir
@@ -35,7 +32,6 @@ from indexer.thumbnails import Thumbnails
 from indexer.types import (
     EVERYWHERE,
     PLAIN,
-    ContentHash,
     DuplicatePage,
     EmbeddedImage,
     Embeddings,
@@ -46,7 +42,6 @@ from indexer.types import (
     FileRecord,
     GpuMemory,
     ImageRecord,
-    IndexNews,
     MemoryHistory,
     Newest,
     Options,
@@ -96,9 +91,7 @@ class RunningEngine:
         """What answers; for those who check it."""
         self._inflow = inflow
         self._close_parts = close_parts
-        self._lock = inflow.committer.lock if inflow else threading.Lock()
         self.publish = publish
-        self._started_at = time.time()
         self._closing = threading.Lock()
         self._closed = False
         self._keeper = Keeper(
@@ -121,25 +114,40 @@ class RunningEngine:
             Finder(parts.index, parts.catalogue, parts.decoder, parts.read).find,
             n_changes=lambda: inflow.committer.n_index_changes if inflow else 0,
         )
-        self._alone = threading.Lock()
-        self._refilling = threading.Thread(target=self._refill, name="refill", daemon=True)
+        alone = threading.Lock()
+        self._restoring = Restoring(parts, inflow, self._keeper, lambda: not self._closed, alone)
         self._rebuilding = Rebuilding(
             parts.catalogue,
-            self._restore_anew,
-            self._bring,
+            self._restoring.restore_anew,
+            self._restoring.bring,
             n_on_their_way=lambda: inflow.river.n_on_their_way if inflow else 0,
-            n_failed=self._n_failed,
+            n_failed=self._restoring.n_failed,
             finished=self._keeper.save_anew,
-            alone=self._alone,
+            alone=alone,
         )
-        self._verifying = verifying_of(parts, inflow, self._alone) if inflow else None
+        self._verifying = verifying_of(parts, inflow, alone) if inflow else None
         self._retuning = Retuning(parts, measure, parts.embedder.limit_batch)
         self._memory = Memory(parts, n_waiting=lambda: len(inflow.settle) if inflow else 0)
-        self._told: IndexNews | None = None
+        self._state = State(
+            parts,
+            inflow,
+            self._keeper,
+            self._memory,
+            Tasks(
+                progress=lambda: (
+                    self._rebuilding.progress,
+                    self.verify_progress(),
+                    self._duplicating.progress,
+                    self._retuning.progress,
+                ),
+                report=self.verify_report,
+                batch=lambda: self._retuning.batch,
+            ),
+        )
         self._live = Live(
             {
-                "index": Topic(CHANGES_S, self._index_now, self._index_news),
-                "queue": Topic(STATE_S, self.queue),
+                "index": Topic(CHANGES_S, self._state.index, self._state.index_news),
+                "queue": Topic(STATE_S, self._state.queue),
                 "gpu": Topic(STATE_S, self.gpu_memory),
                 "match": Topic(NEVER_S, lambda: None),
             }
@@ -149,13 +157,13 @@ class RunningEngine:
     def start(self) -> RunningEngine:
         """Bring the index up to the catalogue, then begin to watch. Closes everything if that fails."""
         try:
-            self._restore()
+            self._restoring.restore()
             self._live.start()
             if self._inflow:
                 self._memory.start()
                 self._inflow.start()
                 self._keeper.start()
-                self._refilling.start()
+                self._restoring.start_refilling()
             if self._standing:
                 self._standing.start()
             if self._verifying and self._inflow and self._inflow.watching:
@@ -233,63 +241,14 @@ class RunningEngine:
         return self._memory.history(seconds)
 
     def readiness(self) -> Readiness:
-        lost = self.parts.embedder.trouble
-        troubles = _troubles(self.parts.embedder.queue)
-        leaks = self._memory.leaks
-        checks = {
-            "encoder": f"fail: {lost}" if lost else f"warn: {troubles[0]}" if troubles else "ok",
-            "memory": f"warn: {leaks[0].sentence}" if leaks else "ok",
-        }
-        if self._inflow:
-            trouble = self._inflow.trouble
-            checks["store"] = f"warn: ingest is paused: {trouble}" if trouble else "ok"
-            wrong = [state for state in self._inflow.watcher.state().values() if state not in ("events", "polling")]
-            checks["watch"] = f"warn: {wrong[0]}" if wrong else "ok"
-        return Readiness(not (self._closed or lost), checks)
+        now = self._state.readiness()
+        return replace(now, ready=now.ready and not self._closed)
 
     def stats(self) -> Stats:
-        parts, inflow = self.parts, self._inflow
-        counts = parts.catalogue.counts()
-        queue = self.queue()
-        verifying = self._verifying.progress if self._verifying else None
-        tasks = (self._rebuilding.progress, verifying, self._duplicating.progress, self._retuning.progress)
-        return Stats(
-            model=parts.embedder.space.model,
-            fingerprint=parts.embedder.space.fingerprint,
-            precision=parts.embedder.space.precision,
-            device=parts.device,
-            started_at=self._started_at,
-            files=counts.files,
-            indexed=len(parts.index),
-            errors=sum(counts.refused.values()),
-            errors_by_reason={reason.value: n for reason, n in counts.refused.items()},
-            pending=len(inflow.settle) if inflow else 0,
-            oldest_pending_s=inflow.settle.oldest_s if inflow else 0.0,
-            encoded_total=parts.embedder.n_encoded,
-            cache_hits_total=inflow.river.n_cache_hits if inflow else 0,
-            removed_total=inflow.committer.n_removed if inflow else 0,
-            generation=self._keeper.generation,
-            index_bytes=parts.index.n_bytes,
-            images_per_s=queue.images_per_s,
-            limited_by=queue.limited_by,
-            progress=tuple(filter(None, tasks)),
-            watching=inflow.watcher.state() if inflow else {},
-            notices=(
-                *(inflow.notices() if inflow else ()),
-                *_troubles(queue),
-                *notices_of(self.verify_report()),
-            ),
-            spaces=spaces_kept(parts.index_dir.parent, parts.index_dir.name),
-            verify=self.verify_report(),
-            leaks=self._memory.leaks,
-            batch_size=self._retuning.batch.size,
-            batch_size_from=self._retuning.batch.source,
-            point=parts.index.point,
-            queue=queue,
-        )
+        return self._state.stats()
 
     def queue(self) -> QueueState:
-        return replace(self.parts.embedder.queue, limited_by=self._inflow.limited_by() if self._inflow else "idle")
+        return self._state.queue()
 
     def tuning(self) -> Tuning:
         return self._retuning.tuning
@@ -375,8 +334,7 @@ class RunningEngine:
         self._memory.close()
         if self._verifying:
             self._verifying.close()
-        if self._refilling.ident is not None:
-            self._refilling.join()
+        self._restoring.close()
         self._rebuilding.close()
         self._retuning.close()
         if self._inflow:
@@ -404,75 +362,5 @@ class RunningEngine:
         inflow.changes.also_tell = queries.note
         return queries
 
-    def _restore(self) -> None:
-        """Newest snapshot, mended by the catalogue; what has no feature goes back into the river."""
-        started = time.monotonic()
-        parts = self.parts
-        generation = self._keeper.generation = parts.snapshots.load_into(parts.index)
-        done = restore(parts.catalogue, parts.cache, parts.index, parts.geometry, self._lock)
-        logger.info(
-            "restored %d images (generation %d, %d from the feature cache, %d to encode) in %.2f s",
-            len(parts.index), generation, done.n_restored, len(done.missing), time.monotonic() - started,
-        )  # fmt: skip
-        if self._inflow:
-            self._inflow.committer.n_index_changes += done.n_restored + done.n_removed
-            for path in parts.catalogue.paths_of(done.missing):
-                self._inflow.settle.add(path)
-
-    def _refill(self) -> None:
-        """Beside the service: a feature that is lost costs nobody an answer, only encoding when it is next needed."""
-        assert self._inflow
-        try:
-            to_encode = self._inflow.refill(lambda: not self._closed)
-            while to_encode and not self._closed:
-                if self._alone.acquire(timeout=0.2):  # not beside a rebuild, which would be cut short
-                    self._bring(to_encode, True)
-                    self._alone.release()
-                    return
-        except Exception:  # a worker's loop: the next start tries again
-            logger.exception("lost features could not be given back")
-
-    def _restore_anew(self, on_progress: Callable[[int, int], None]) -> Restored:
-        parts = self.parts
-        return restore(
-            parts.catalogue, parts.cache, parts.index, parts.geometry, self._lock,
-            anew=True, on_progress=on_progress,
-        )  # fmt: skip
-
-    def _bring(self, hashes: Sequence[ContentHash], anew: bool) -> None:
-        assert self._inflow
-        self._inflow.bring(hashes, anew=anew)
-
-    def _n_failed(self, hashes: Sequence[ContentHash], anew: bool) -> int:
-        assert self._inflow
-        if anew:
-            return self._inflow.river.end_anew()
-        ids = np.fromiter(self.parts.catalogue.ids_of(hashes).values(), dtype=np.int64)
-        return int(np.count_nonzero(~self.parts.index.contains(ids)))
-
-    def _index_now(self) -> IndexNews:
-        counts = self.parts.catalogue.counts()
-        return IndexNews(
-            indexed=len(self.parts.index),
-            files=counts.files,
-            pending=len(self._inflow.settle) if self._inflow else 0,
-            errors=sum(counts.refused.values()),
-            generation=self._keeper.generation,
-        )
-
-    def _index_news(self) -> IndexNews | None:
-        """What has changed since the last call; None for nothing."""
-        added, n_removed = self._inflow.changes.take() if self._inflow else ((), 0)
-        now = self._index_now()
-        if now == self._told and not (added or n_removed):
-            return None
-        self._told = now
-        return replace(now, added=added, removed=n_removed)
-
     def _at_rest(self) -> bool:
-        return self._inflow is None or (self._inflow.at_rest() and not self._refilling.is_alive())
-
-
-def _troubles(queue: QueueState) -> list[str]:
-    """What is wrong with encoders, each once."""
-    return list(dict.fromkeys(load.trouble for load in queue.devices if load.trouble))
+        return self._inflow is None or (self._inflow.at_rest() and not self._restoring.refilling)

@@ -96,13 +96,12 @@ def test_what_comes_back_is_told_by_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_leak_is_told_everywhere_and_leaves_the_service_ready(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = Process()
+    monkeypatch.setattr("indexer.engine.memory.LinuxProcess", lambda: process)
     with engine_at(tmp_path) as engine:
-        memory = Memory(engine.parts, process=process)
-        engine._memory, own = memory, engine._memory
-        memory.start()
+        memory = engine._memory
         process.release = lambda: None  # type: ignore[method-assign]
         n_asked = 0
         while not engine.stats().leaks:
@@ -118,16 +117,13 @@ def test_a_leak_is_told_everywhere_and_leaves_the_service_ready(
         assert readiness.checks["memory"] == f"warn: {leak.sentence}"
         assert memory.look().leaks == (leak,)
         assert f"perhaps a leak: {leak.sentence}" in caplog.text
-        memory.close()
-        engine._memory = own
 
 
-def test_memory_that_is_merely_kept_alarms_nobody(tmp_path: Path) -> None:
+def test_memory_that_is_merely_kept_alarms_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process()
+    monkeypatch.setattr("indexer.engine.memory.LinuxProcess", lambda: process)
     with engine_at(tmp_path) as engine:
-        memory = Memory(engine.parts, process=process)
-        engine._memory, own = memory, engine._memory
-        memory.start()
+        memory = engine._memory
         n_released = 0
 
         def release() -> None:
@@ -143,5 +139,3 @@ def test_memory_that_is_merely_kept_alarms_nobody(tmp_path: Path) -> None:
         assert n_released >= 2
         assert engine.stats().leaks == ()
         assert engine.readiness().checks["memory"] == "ok"
-        memory.close()
-        engine._memory = own
