@@ -62,6 +62,7 @@ class Model(_Section):
     min_replicas: AutoOrInt = "auto"
     max_replicas: AutoOrInt = "auto"
     batch_size: AutoOrInt = "auto"
+    compile: bool = True
     idle_release_s: float = Field(default=0.0, ge=0, le=604_800)
     gate_overlap: float = Field(default=0.95, ge=0, le=1)
     gate_cosine: float = Field(default=0.99, ge=-1, le=1)

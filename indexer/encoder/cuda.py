@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from indexer.encoder.attention import shorten_attention
+from indexer.encoder.compiled import Backend, Pass, compiled, inductor
 from indexer.types import Features, Pixels
 
 _log = logging.getLogger(__name__)
@@ -34,10 +36,21 @@ _ALWAYS: Final = (SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
 class CudaTower:
-    """Runs a tower: pixels in, features out, both in host memory. Belongs to one thread."""
+    """Runs a tower: pixels in, features out, both in host memory. Belongs to one thread.
 
-    def __init__(self, tower: nn.Module, side_px: int, dim: int, device: torch.device) -> None:
+    Args:
+        tower: See `indexer.encoder.tower.Tower`; on the device already.
+        side_px: Side of a picture.
+        dim: Length of a feature.
+        device: Where it runs.
+        compiler: Makes a faster tower for large batches, in a thread beside the work; None leaves it as it is.
+    """
+
+    def __init__(
+        self, tower: nn.Module, side_px: int, dim: int, device: torch.device, compiler: Backend | None = inductor
+    ) -> None:
         self._tower = tower
+        self._bulk: Pass = tower
         self._device = device
         self._compute = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # so in torch
         self._upload = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -50,13 +63,13 @@ class CudaTower:
         self._may_record = True
         self._kernels = _kernels(tower, device)
         torch.cuda.synchronize(device)  # the weights are there before another stream reads them
+        self.compiling = threading.Thread(target=self._compile, args=(compiler,), name="compiler", daemon=True)
+        if compiler:
+            self.compiling.start()
 
     def __call__(self, pixels: Pixels) -> Features:
         """Features (n, d) of pixels (n, side, side, 3)."""
-        with ExitStack() as stack:
-            stack.enter_context(torch.cuda.device(self._device))
-            stack.enter_context(torch.cuda.stream(self._compute))
-            stack.enter_context(sdpa_kernel(self._kernels, set_priority=True))
+        with self._on(self._compute):
             out = torch.empty((len(pixels), self._dim), dtype=torch.float16, pin_memory=True)
             try:
                 self._fill(out, pixels)
@@ -64,6 +77,28 @@ class CudaTower:
                 self._graphs.clear()  # recorded launches hold memory, and can be recorded again
                 raise
         return out.numpy().copy()  # pinned memory is scarce
+
+    @contextmanager
+    def _on(self, stream: torch.cuda.Stream) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(torch.cuda.device(self._device))
+            stack.enter_context(torch.cuda.stream(stream))
+            stack.enter_context(sdpa_kernel(self._kernels, set_priority=True))
+            yield
+
+    def _compile(self, compiler: Backend) -> None:
+        """Answers need not wait for it: until then, and where it does not pay, the tower runs as it is."""
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        sizes = [size for size in range(STEP, CHUNK + 1, STEP) if graph_size(size) is None]
+        _, *shape = self._staging[0].shape
+
+        def batch(n: int) -> Tensor:
+            return torch.randint(256, (n, *shape), dtype=torch.uint8, device=self._device)
+
+        with torch.inference_mode(), self._on(stream):
+            faster = compiled(self._tower, sizes, batch, stream.synchronize, backend=compiler)
+        if faster is not None:
+            self._bulk = faster
 
     def _fill(self, out: Tensor, pixels: Pixels) -> None:
         graph = self._graph_for(len(pixels))
@@ -75,7 +110,7 @@ class CudaTower:
 
     def _stream(self, pixels: Pixels, out: Tensor) -> None:
         for turn, (start, stop) in enumerate(even_chunks(len(pixels), CHUNK)):
-            features = self._tower(self._sent(pixels[start:stop], turn % 2))
+            features = self._bulk(self._sent(pixels[start:stop], turn % 2))
             out[start:stop].copy_(features[: stop - start], non_blocking=True)
 
     def _sent(self, pixels: Pixels, buffer: int) -> Tensor:

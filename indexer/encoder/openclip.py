@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from indexer.encoder.checkpoint import Checkpoint, Untrained
+from indexer.encoder.compiled import Backend, inductor
 from indexer.encoder.cuda import CudaTower
 from indexer.encoder.device import Placement, device_errors, place, release
 from indexer.encoder.digest import weights_digest
@@ -38,7 +39,13 @@ class OpenClipEncoder:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, device: str = "auto", precision: str = "auto", digests: Path | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        digests: Path | None = None,
+        compile: bool = True,
     ) -> None:
         """Load the model; weights that are on the hub and not here are downloaded.
 
@@ -47,6 +54,7 @@ class OpenClipEncoder:
             device: See `indexer.encoder.device.place`.
             precision: See there.
             digests: A small file that remembers the digests of weights' files; None computes them anew.
+            compile: On CUDA, have torch compile the image tower beside the work, and use that if it is faster.
 
         Raises:
             ConfigError: Device or precision do not suit this machine, or the architecture is not supported.
@@ -61,7 +69,7 @@ class OpenClipEncoder:
             loaded = load(model, weights, placement, checkpoint)
             if placement.eight_bits:
                 quantise(model.visual, placement.eight_bits)
-            self._pass, dim = _image_pass(model, checkpoint, placement)
+            self._pass, dim = _image_pass(model, checkpoint, placement, inductor if compile else None)
             self._text = _text_tower(model.to(placement.device), checkpoint, placement) if loaded.has_text else None
             self.weights_bytes = _n_bytes(model if loaded.has_text else model.visual)
         self._checkpoint = checkpoint
@@ -123,14 +131,16 @@ def _gather(checkpoint: Checkpoint, digests: Path | None) -> tuple[Any, Weights,
     return build(checkpoint.config), read_weights(source), weights_digest(source, digests)
 
 
-def _image_pass(model: Any, checkpoint: Checkpoint, placement: Placement) -> tuple[Callable[[Pixels], Features], int]:
+def _image_pass(
+    model: Any, checkpoint: Checkpoint, placement: Placement, compiler: Backend | None
+) -> tuple[Callable[[Pixels], Features], int]:
     """One pass of the image tower from host memory to host memory, and the length of a feature."""
     tower = Tower(model.visual, checkpoint.preprocess, placement.dtype).to(placement.device)
     side = checkpoint.preprocess.side_px
     # The first pass sets the libraries up, and shows that the device works.
     dim = tower(torch.zeros((1, side, side, 3), dtype=torch.uint8, device=placement.device)).shape[1]
     if placement.device.type == "cuda":
-        return CudaTower(tower, side, dim, placement.device), dim
+        return CudaTower(tower, side, dim, placement.device, compiler), dim
     return lambda pixels: tower(torch.from_numpy(pixels)).numpy(), dim
 
 

@@ -125,8 +125,13 @@ def encoder_of(config: Config, data: DataDir, checkpoint: Checkpoint, device: st
     """Load the model, on the first of the configured devices or on another."""
     from indexer.encoder.openclip import OpenClipEncoder
 
-    device, precision = device or config.model.devices[0], config.model.precision
-    return OpenClipEncoder(checkpoint, device=device, precision=precision, digests=data.path / "digests.json")
+    return OpenClipEncoder(
+        checkpoint,
+        device=device or config.model.devices[0],
+        precision=config.model.precision,
+        digests=data.path / "digests.json",
+        compile=config.model.compile,
+    )
 
 
 def machine_of(config: Config) -> Machine:

@@ -68,8 +68,8 @@ def test_every_attention_of_a_tower_is_replaced(reference: Callable[[str], nn.Mo
 
 
 @pytest.fixture
-def runner(saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> CudaTower:
-    """The CUDA path over a device that is none."""
+def opened(saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., CudaTower]:
+    """Opens the CUDA path over a device that is none."""
     pretend_cuda(monkeypatch)
     record = _Graph.__init__
 
@@ -82,7 +82,13 @@ def runner(saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Cud
     model = build(checkpoint.config)
     cpu = torch.device("cpu")
     load(model, read_weights(saved("tiny")), Placement(cpu, "fp32"), checkpoint)
-    return CudaTower(Tower(model.visual, checkpoint.preprocess, torch.float32), 32, 64, cpu)
+    tower = Tower(model.visual, checkpoint.preprocess, torch.float32)
+    return lambda compiler=None: CudaTower(tower, 32, 64, cpu, compiler)
+
+
+@pytest.fixture
+def runner(opened: Callable[..., CudaTower]) -> CudaTower:
+    return opened()
 
 
 @pytest.fixture
@@ -126,6 +132,34 @@ def test_out_of_memory_gives_the_recorded_launches_up_and_passes(
             runner(pixels)
         assert runner._graphs == {}
     assert (1 - cosines(runner(pixels[:4]), expected[:4])).max() <= 1e-5
+
+
+@torch.inference_mode()
+def test_large_batches_take_the_compiled_tower_and_never_wait_for_the_compiler(
+    opened: Callable[..., CudaTower], expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.encoder.compiled.LEAST_GAIN", 0.0)
+    n_compiled, n_run = 0, 0
+
+    def compiler(graph: Any, inputs: list[Any]) -> Callable[..., Any]:
+        nonlocal n_compiled
+        n_compiled += 1
+
+        def run(*args: Any) -> Any:
+            nonlocal n_run
+            n_run += 1
+            return graph(*args)
+
+        return run
+
+    runner = opened(compiler)
+    runner.compiling.join()
+    for n in (16, 17, 30, 41, 63, 64, 65, 100, 200):
+        before = n_run
+        assert (1 - cosines(runner(pictures(200)[:n]), expected[:n])).max() <= 1e-5
+        assert (n_run > before) == (n > GRAPH_SIZES[-1])
+    assert n_compiled == len({"one size", "any size"}), "every size that comes was met beforehand"
+    torch.compiler.reset()
 
 
 def _raise(error: Exception) -> None:
