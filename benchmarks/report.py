@@ -56,12 +56,12 @@ class Row:
 
 def at_least(id: str, what: str, value: float, unit: str, goal: float, peer: str = "") -> Row:
     """A row whose goal is a lower bound."""
-    return Row(id, what, value, unit, f">= {goal:g}", value >= goal, peer)
+    return Row(id, what, float(value), unit, f">= {goal:g}", bool(value >= goal), peer)
 
 
 def at_most(id: str, what: str, value: float, unit: str, goal: float, peer: str = "") -> Row:
     """A row whose goal is an upper bound."""
-    return Row(id, what, value, unit, f"<= {goal:g}", value <= goal, peer)
+    return Row(id, what, float(value), unit, f"<= {goal:g}", bool(value <= goal), peer)
 
 
 def skipped(id: str, what: str, reason: str, unit: str = "", goal: str = "") -> Row:

@@ -30,7 +30,7 @@ class Preprocess:
     resize: Literal["shortest", "longest", "squash"] = "shortest"
     fill: int = 0
     mode: Literal["exact", "scaled"] = "exact"
-    version: int = 1
+    version: int = 2
 
 
 @dataclass(frozen=True, slots=True)

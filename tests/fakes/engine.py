@@ -266,7 +266,7 @@ class FakeEngine:
             tell(Event(topic, states[topic]))
         listener = (frozenset(topics), tell)
         self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
+        return lambda: self.listeners.remove(listener) if listener in self.listeners else None
 
     def publish(self, topic: str, data: Any) -> None:
         """Tell whoever listens."""
