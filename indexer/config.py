@@ -113,6 +113,7 @@ class Decode(_Section):
 
     workers: AutoOrInt = "auto"
     mode: Literal["exact", "scaled"] = "exact"
+    gpu_jpeg: bool = False
     max_pixels: int = Field(default=100_000_000, ge=1, le=2_000_000_000)
     max_file_bytes: int = Field(default=200_000_000, ge=1, le=2_000_000_000)
     timeout_s: float = Field(default=10.0, ge=0.1, le=600)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.config import Config
+from indexer.engine.devices import devices_of
 from indexer.engine.opening import existing_catalogue
 from indexer.engine.parts import checkpoint_of, encoder_of, machine_of, open_decoder
 from indexer.engine.spaces import all_records
@@ -78,7 +79,7 @@ def evaluate_precision(
             _, live = catalogue.live()
             with closing(_Features(data, encoder.space)) as features:
                 subject = chosen(live, features.reader, sample, np.random.default_rng(seed))
-            with closing(open_decoder(config, checkpoint.preprocess)) as decoder:
+            with closing(open_decoder(config, checkpoint.preprocess, devices_of(config).names)) as decoder:
                 pixels, kept = _pixels_of(subject.hashes, catalogue, decoder, config.decode.max_file_bytes)
             n_queries = int(kept[: subject.n_queries].sum()) or len(pixels)  # of a small sample all may be lost
             if len(pixels) <= K:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -91,7 +91,7 @@ def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
     """Open the decoders, which warm up in the background, and the encoders, which take longest."""
     checkpoint = checkpoint_of(config)
     devices = devices_of(config)
-    decoder = open_decoder(config, checkpoint.preprocess, len(devices.names))
+    decoder = open_decoder(config, checkpoint.preprocess, devices.names)
     stack.callback(decoder.close)
     index_on = devices.roomiest()
     embedder = open_lane(
@@ -226,22 +226,35 @@ def open_inflow(
     )  # fmt: skip
 
 
-def open_decoder(config: Config, preprocess: Preprocess, n_devices: int = 1) -> Decoder:
-    """The children that decode for so many devices; they warm up in the background."""
+def open_decoder(config: Config, preprocess: Preprocess, devices: Sequence[str]) -> Decoder:
+    """The children that decode for these devices, and the first of those itself; they warm up in the background.
+
+    Raises:
+        ConfigError: JPEGs are to be decoded on a GPU, and there is none, or they are to be exact.
+    """
     from indexer.images.jobs import Bounds
     from indexer.images.limits import Limits
     from indexer.images.pool import DecodePool
 
-    workers = config.decode.workers
-    return DecodePool(
+    asked = config.decode
+    limits = Limits(asked.max_pixels, asked.max_file_bytes)
+    if asked.gpu_jpeg and asked.mode != "scaled":
+        raise ConfigError('decode.gpu_jpeg: what a GPU decodes is not exact to the bit; set decode.mode = "scaled" too')
+    if asked.gpu_jpeg and not devices[0].startswith("cuda"):
+        raise ConfigError(f"decode.gpu_jpeg: the model runs on {devices[0]}, which decodes no JPEGs; set it to false")
+    children = DecodePool(
         preprocess,
-        Limits(config.decode.max_pixels, config.decode.max_file_bytes),
-        n_workers=decode_workers(n_cores()) if workers == "auto" else workers,
-        timeout_s=config.decode.timeout_s,
-        bulk=Bounds(
-            n_devices * max(IMAGES_ON_THEIR_WAY.values()), 2 * BYTES_ON_THEIR_WAY
-        ),  # the river's budget is the bound
+        limits,
+        n_workers=decode_workers(n_cores()) if asked.workers == "auto" else asked.workers,
+        timeout_s=asked.timeout_s,
+        # The river's budget is the bound.
+        bulk=Bounds(len(devices) * max(IMAGES_ON_THEIR_WAY.values()), 2 * BYTES_ON_THEIR_WAY),
     )
+    if not asked.gpu_jpeg:
+        return children
+    from indexer.images.gpu_jpeg import GpuJpegs
+
+    return GpuJpegs(children, preprocess, limits, devices[0])
 
 
 def open_index(geometry: Geometry, device: str) -> VectorIndex:

@@ -59,7 +59,7 @@ class ImageDecoder:
             placed = fit(source.width_px, source.height_px, self._preprocess)
             shown = _shown(source, placed, self._preprocess)
             info = ImageInfo(kind, source.width_px, source.height_px, len(data))
-            return Decoded(_squared(shown, placed, self._preprocess.fill), info)
+            return Decoded(squared(shown, placed, self._preprocess.fill), info)
 
     def thumbnail(self, data: bytes, side_px: int) -> bytes:
         """A JPEG of the upright picture that fits into `side_px` squared, on white, without metadata; never enlarged.
@@ -97,7 +97,8 @@ def _shown(source: Source, placed: Fit, preprocess: Preprocess) -> NDArray[np.ui
     return whole[top:bottom, left:right]
 
 
-def _squared(shown: NDArray[np.uint8], placed: Fit, fill: int) -> Pixels:
+def squared(shown: NDArray[np.uint8], placed: Fit, fill: int) -> Pixels:
+    """What a square shows of a picture, padded where the picture is smaller."""
     height, width, _ = shown.shape
     if height == width == placed.side_px:
         return np.ascontiguousarray(shown)

@@ -13,9 +13,11 @@ from indexer.config import Config, load
 from indexer.encoder import memory
 from indexer.engine import open_engine
 from indexer.engine.devices import devices_of
+from indexer.engine.parts import open_decoder
 from indexer.errors import ConfigError, DeviceFailed
 from indexer.types import TextQuery
 from tests.e2e.pictures import picture
+from tests.fakes.river import SPACE
 
 
 def settings(root: Path, **model: Any) -> Config:
@@ -89,3 +91,16 @@ def test_a_whole_engine_on_two_encoders_loses_nothing_when_one_dies(tmp_path: Pa
         each = max(load.weights_bytes for load in stats.queue.devices)
         assert weights in (each, 2 * each)  # the frail one may be closed, or open again
     assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.parametrize(
+    ("decode", "told"),
+    [
+        ({"gpu_jpeg": True}, 'set decode.mode = "scaled" too'),
+        ({"gpu_jpeg": True, "mode": "scaled"}, "the model runs on cpu, which decodes no JPEGs"),
+    ],
+)
+def test_jpegs_are_decoded_on_a_gpu_only_where_that_makes_sense(decode: dict[str, Any], told: str) -> None:
+    config = load(flags={f"decode.{key}": value for key, value in decode.items()}, environ={}, cwd=Path.cwd()).config
+    with pytest.raises(ConfigError, match=told):
+        open_decoder(config, SPACE.preprocess, ("cpu",))

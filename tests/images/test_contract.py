@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from indexer.errors import ImageRefused
+from indexer.images.gpu_jpeg import GpuJpegs
+from indexer.images.pool import DecodePool
 from indexer.ports import Decoder
 from indexer.types import Decoded, Reason
 from tests.fakes.river import SIDE, FakeDecoder
 
-from .drawing import SMALL, saved, scene
+from .drawing import LIMITS, SMALL, saved, scene
 
 WAIT_S = 100
 
 
-@pytest.fixture(params=["fake", "pool"])
-def decoder(request: pytest.FixtureRequest) -> Decoder:
-    pool: Decoder = request.getfixturevalue("real_pool")
-    return FakeDecoder() if request.param == "fake" else pool
+@pytest.fixture(params=["fake", "pool", "beside a GPU"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoder]:
+    pool: DecodePool = request.getfixturevalue("real_pool")
+    if request.param == "beside a GPU":
+        monkeypatch.setattr(pool, "close", lambda: None)  # others use it after this one
+        with closing(GpuJpegs(pool, replace(SMALL, mode="scaled"), LIMITS, "cpu")) as gpu:
+            yield gpu
+    else:
+        yield FakeDecoder() if request.param == "fake" else pool
 
 
 @pytest.fixture
