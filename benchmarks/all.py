@@ -26,6 +26,8 @@ BENCHMARKS = {
     "watch": False,
     "api": False,
     "pipeline": True,
+    "throughput": False,
+    "arrivals": False,
     "freshness": False,
     "rebuild": False,
     "leaks": False,

@@ -42,7 +42,8 @@ def picture(seed: int) -> bytes:
 
 
 @contextlib.contextmanager
-def serving(root: Path) -> Iterator[httpx.Client]:
+def serving(root: Path, **more: Any) -> Iterator[httpx.Client]:
+    """A server over an empty folder, on the demo model unless `more` settings say otherwise."""
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -50,13 +51,13 @@ def serving(root: Path) -> Iterator[httpx.Client]:
     settings = {
         "watch.folders": root / "pictures", "store.dir": root / "data", "watch.settle_s": SETTLE_S,
         "model.name": "demo",
-        "api.port": port, "log.level": "warning",
+        "api.port": port, "log.level": "warning", **more,
     }  # fmt: skip
     flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     process = subprocess.Popen([sys.executable, "-m", "indexer", *flags, "serve"])
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
         try:
-            wait(lambda: ready(http), 60)
+            wait(lambda: ready(http), 120)
             yield http
         finally:
             process.send_signal(signal.SIGTERM)
