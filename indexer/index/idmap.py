@@ -11,7 +11,7 @@ from indexer.types import Ids
 
 _BITS = 10
 _PAGE = 1 << _BITS
-_FEW = 16  # below this, looking ids up one by one is faster than sorting them into pages
+_FEW = 16  # ids a page: below this, looking them up one by one is faster than sorting them into pages
 
 
 class IdMap:
@@ -28,8 +28,10 @@ class IdMap:
 
     def rows(self, ids: Ids) -> NDArray[np.int64]:
         """Rows of ids (n,), -1 for those that have none."""
-        if len(ids) <= _FEW:
-            return np.array(list(map(self.row, ids.tolist())), np.int64)
+        if _are_few(ids):
+            pages, inside = self._pages, _PAGE - 1
+            places = (-1 if (page := pages.get(id >> _BITS)) is None else page.item(id & inside) for id in ids.tolist())
+            return np.fromiter(places, np.int64, len(ids))
         found = np.full(len(ids), -1, np.int64)
         for number, at in _by_page(ids):
             page = self._pages.get(number)
@@ -47,7 +49,7 @@ class IdMap:
 
     def put_many(self, ids: Ids, rows: NDArray[np.int64]) -> None:
         """Set the rows (n,) of distinct ids (n,)."""
-        if len(ids) <= _FEW:
+        if _are_few(ids):
             for one, row in zip(ids.tolist(), rows.tolist(), strict=True):
                 self.put(one, row)
             return
@@ -78,6 +80,12 @@ class IdMap:
         return len(self._pages) * (
             4 * _PAGE + 300
         )  # an array and two entries of dictionaries cost about 300 by themselves
+
+
+def _are_few(ids: Ids) -> bool:
+    """Whether they are, for the pages that they may lie in."""
+    n = len(ids)
+    return n <= _FEW or n <= _FEW * ((int(ids.max()) - int(ids.min()) >> _BITS) + 1)
 
 
 def _by_page(ids: Ids) -> Iterator[tuple[int, NDArray[np.int64]]]:

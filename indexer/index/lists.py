@@ -49,8 +49,8 @@ class InvertedLists:
 
     @staticmethod
     def lists_for(n_rows: int) -> int:
-        """How many lists suit so many rows: about the root, so that centres and one list cost a query alike."""
-        return int(2 ** max(4, round(math.log2(max(1, n_rows)) / 2)))
+        """How many lists suit so many rows: twice the root of their number, but 200 rows to pay for each centre."""
+        return int(2 ** max(4, round(math.log2(max(1, min(2 * math.sqrt(n_rows), n_rows / 200))))))
 
     def __len__(self) -> int:
         return int(self._lists.ntotal)

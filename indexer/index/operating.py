@@ -48,16 +48,18 @@ def points(index: VectorIndex, lists: InvertedLists, exams: Sequence[Exam]) -> I
     Of several groups of queries the one with the lowest recall counts.
     """
     for factor in _FACTORS:
-        before = -1.0
+        before = earlier = -1.0
         for n_probe in _PROBES:
             if n_probe > lists.n_lists or factor * (K + 1) * 4 > len(index):
                 break
             look = partial(ask, index, lists, k=K + 1, how=(n_probe, factor), beside=np.empty(0, np.int64))
             point = min((timed(look, exam) for exam in exams), key=lambda point: point.sure_recall)
             yield replace(point, n_probe=n_probe, factor=factor, n_bytes=lists.n_bytes)
-            if point.recall - before < _LEAST_GAIN:
+            if (
+                point.recall - earlier < _LEAST_GAIN
+            ):  # in two steps: one alone may find little before the next finds more
                 break
-            before = point.recall
+            before, earlier = point.recall, before
 
 
 def timed(look: Callable[[Matrix], Neighbours], exam: Exam) -> OperatingPoint:
