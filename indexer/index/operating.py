@@ -85,9 +85,12 @@ def choose(measured: Iterable[OperatingPoint], recall: float) -> OperatingPoint 
 def ask(
     index: VectorIndex, lists: InvertedLists, queries: Matrix, k: int, how: tuple[int, int], beside: Ids
 ) -> Neighbours:
-    """The k best per query (q, dim) of what the lists propose and of the ids `beside`, ranked exactly."""
+    """The k best per query (q, dim) of what the lists propose and of the ids `beside`, ranked exactly.
+
+    Who asks for fewer than was measured gets them out of as many proposals.
+    """
     n_probe, factor = how
-    proposed = lists.propose(queries, factor * k, n_probe)
+    proposed = lists.propose(queries, factor * max(k, K + 1), n_probe)
     return exact.join(
         [
             index.search(query[None, :], k, np.concatenate([ids[ids >= 0], beside]))
