@@ -14,34 +14,22 @@ from collections.abc import Iterator
 
 from benchmarks.report import Row, emit
 
-BENCHMARKS = {
-    "decode": True,
-    "encoder": False,
-    "precision": False,
-    "index": False,
-    "text_search": False,
-    "relevance": False,
-    "duplicates": True,
-    "features": False,
-    "watch": False,
-    "api": False,
-    "pipeline": True,
-    "throughput": False,
-    "arrivals": False,
-    "freshness": False,
-    "rebuild": False,
-    "leaks": False,
-    "outside": False,
-    "devices": False,
-}
-"""Modules of this package -> whether they take photographs."""
+TAKE_PHOTOGRAPHS = {"decode", "duplicates", "pipeline"}
+
+QUICK = (
+    "decode", "encoder", "index", "text_search", "features", "watch", "api", "pipeline", "throughput", "arrivals",
+    "freshness", "rebuild", "devices",
+)  # fmt: skip
+"""What is measured with `--quick`."""
+
+BENCHMARKS = (*QUICK, "precision", "relevance", "duplicates", "leaks", "outside")
 
 
 def rows(quick: bool, photos: str | None) -> Iterator[Row]:
-    for name, takes_photos in BENCHMARKS.items():
+    for name in QUICK if quick else BENCHMARKS:
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json"]
         command += ["--quick"] if quick else []
-        command += ["--photos", photos] if photos and takes_photos else []
+        command += ["--photos", photos] if photos and name in TAKE_PHOTOGRAPHS else []
         started = time.monotonic()
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
@@ -53,7 +41,9 @@ def rows(quick: bool, photos: str | None) -> Iterator[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="smaller inputs and fewer rounds: in under five minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller inputs, fewer rounds, the pipeline only: in under five minutes"
+    )
     parser.add_argument("--photos", metavar="DIR", help="folder of JPEG photographs; drawn ones without it")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     args = parser.parse_args()

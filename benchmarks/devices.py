@@ -79,7 +79,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
     checkpoint = resolve(MODEL, "random")
     prepare = cores_each(1)
     side = checkpoint.preprocess.side_px
-    pictures = np.random.default_rng(0).integers(0, 256, (48 if quick else 256, side, side, 3), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (32 if quick else 256, side, side, 3), np.uint8)
     one, two = slot(checkpoint, prepare), slot(checkpoint, prepare)
     with lane_of(one) as alone, lane_of(one, two) as together:
         for lane in (alone, together):

@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    emit(rows(5 if options.quick else options.n, 200 if options.quick else options.moved), options.json)
+    emit(rows(3 if options.quick else options.n, 200 if options.quick else options.moved), options.json)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def one_query(n: int, id: str, threads: int, repeats: int) -> Iterator[Row]:
     memory.close()
 
 
-def approximate(threads: int, repeats: int, n: int = 100_000) -> Iterator[Row]:
+def approximate(threads: int, repeats: int, n: int) -> Iterator[Row]:
     """C7: lists propose, the exact index ranks; queries are no rows, as widely as the index itself found it needs."""
     clusters = Clusters(1280, n_centres=2000)
     rows, queries = clusters.rows(n), clusters.queries(100)
@@ -204,7 +204,8 @@ def rows(quick: bool, only: str = "") -> Iterator[Row]:
         "C6a": lambda: one_query(100_000, "C6a", threads, 4 * repeats),
         "C6b": lambda: iter([UNMEASURED]) if quick else one_query(1_000_000, "C6b", threads, 2 * repeats),
         "C7": lambda: chain(
-            approximate(threads, repeats), iter(()) if quick else approximate(threads, repeats, 1_000_000)
+            approximate(threads, repeats, 50_000 if quick else 100_000),
+            iter(()) if quick else approximate(threads, repeats, 1_000_000),
         ),
         "C8": lambda: change(repeats),
         "G": lambda: index_gpu.rows(quick),
