@@ -84,7 +84,8 @@ def _facts_live(stats: StatsAnswer) -> Iterator[tuple[str, str]]:
         yield "watching", f"{folder}: {how}"
     for task in stats.progress:
         if task.running:
-            yield task.task, f"{task.n_done:,} of {task.n_total:,}"
+            left = f", {task.eta_s:,.0f} s left" if task.eta_s is not None else ""
+            yield task.task, f"{task.n_done:,} of {task.n_total:,}, {task.rate_per_s:,.1f}/s{left}"
 
 
 def _print_refused(refused: ErrorsAnswer) -> None:

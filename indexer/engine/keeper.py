@@ -1,4 +1,4 @@
-"""Housekeeping beside the river: snapshots now and then."""
+"""Housekeeping beside the river: snapshots now and then, and a look at how it goes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Keeper:
     Args:
         index, snapshots: What is saved, and where.
         n_changes: Rows changed in the index since the start.
+        look: Called each time; quick.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Keeper:
         index: VectorIndex,
         snapshots: Snapshots,
         n_changes: Callable[[], int],
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self._index = index
         self._snapshots = snapshots
         self._n_changes = n_changes
+        self._look = look
         self.generation = 0
         """Number of the snapshot that was loaded or written last; 0 for none."""
         self._saved_at_change = 0
@@ -81,6 +84,7 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._closed.wait(LOOK_S):
+            self._look()
             if time.monotonic() >= self._next_save:
                 try:
                     self.save()

@@ -17,6 +17,7 @@ from indexer.engine.inflow import Inflow
 from indexer.engine.keeper import Keeper
 from indexer.engine.live import Live, Topic
 from indexer.engine.memory import Memory
+from indexer.engine.pace import Pace
 from indexer.engine.parts import Parts
 from indexer.engine.rebuilding import Rebuilding
 from indexer.engine.restoring import Restoring
@@ -94,10 +95,14 @@ class RunningEngine:
         self.publish = publish
         self._closing = threading.Lock()
         self._closed = False
+        self._pace = (
+            Pace(lambda: len(inflow.settle), lambda: inflow.committer.n_done, inflow.limited_by) if inflow else None
+        )
         self._keeper = Keeper(
             parts.index,
             parts.snapshots,
             n_changes=lambda: inflow.committer.n_index_changes if inflow else 0,
+            look=self._pace.look if self._pace else lambda: None,
         )
         self._search = Search(
             parts.embedder,
@@ -135,6 +140,7 @@ class RunningEngine:
             self._memory,
             Tasks(
                 progress=lambda: (
+                    self._pace.progress if self._pace else None,
                     self._rebuilding.progress,
                     self.verify_progress(),
                     self._duplicating.progress,

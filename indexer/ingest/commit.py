@@ -65,6 +65,8 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self.lock = threading.Lock()
         """Held while a batch goes into the index; whoever compares index and catalogue holds it too."""
+        self.n_done = 0
+        """Outcomes committed since the start."""
         self.n_removed = 0
         self.n_index_changes = 0
         """Rows added, overwritten or removed since the start."""
@@ -95,6 +97,7 @@ class Committer:
                 if self._stopping.wait(self._retry_s):
                     logger.error("%d results could not be stored before the end: %s", len(batch), self.trouble)
                     return
+            self.n_done += len(batch)
             for result in batch:
                 result.finished()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a long task stands: `rebuild`, `reencode`, `verify` or `duplicates`.
+    """Where a long task stands: `index` (what has changed in the folders), `rebuild`, `reencode`, `verify`, ...
 
     `summary` and `error` are there at its end.
     """
