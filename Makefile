@@ -12,7 +12,7 @@ serve: $(VENV)/.run
 	$(BIN)/indexer serve
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow and not e2e"
