@@ -33,7 +33,7 @@ def watch_for(
     forget: str | None,
     as_json: bool,
 ) -> None:
-    """Have the running server tell each new picture that the words describe.
+    """Have the running server tell each new picture that the words describe, weighed as in `indexer search`.
 
     A line for each match: score, size in pixels and path; with --json a line of JSON. Until Ctrl-C, which also ends
     the question, unless with --keep.
@@ -59,15 +59,17 @@ def watch_for(
 def _watch(
     client: Client, text: str, threshold: float | None, webhook: str | None, *, keep: bool, as_json: bool
 ) -> None:
+    from indexer.cli.search import words_of
     from indexer.cli.terminal import say
     from search_api.schemas import SearchRequest
 
+    question = SearchRequest(query=words_of(text), score_threshold=threshold)
     made: StandingAnswer | None = None
     try:
         # The state of the index comes at once: from then on nothing is missed.
         for topic, data in client.events(["index", "match"]):
             if made is None:
-                made = client.stand(SearchRequest(text=text, score_threshold=threshold), webhook=webhook)
+                made = client.stand(question, name=text, webhook=webhook)
                 secret = f"; its webhook is signed with {made.secret}" if made.secret else ""
                 say(f"watching for {text!r} from a score of {made.score_threshold:.4f} on ({made.id}){secret}")
             elif topic == "match" and data["standing_id"] == made.id:
