@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from functools import wraps
+from inspect import Parameter, signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -81,11 +82,20 @@ def _request(call: Call[T]) -> dict[str, Any]:
     return how
 
 
+def _described(method: Any, ask: Callable[..., Any]) -> None:
+    """Have `help` tell the method as it is called, and what it answers."""
+    told = signature(ask)
+    answer = str(told.return_annotation).removeprefix("Call[").removesuffix("]")
+    itself = Parameter("self", Parameter.POSITIONAL_ONLY)
+    method.__signature__ = told.replace(parameters=[itself, *told.parameters.values()], return_annotation=answer)
+
+
 def _now(ask: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
     @wraps(ask)
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.ask(ask(*args, **kwargs))
 
+    _described(method, ask)
     return method
 
 
@@ -94,6 +104,7 @@ def _awaited(ask: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P],
     async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.ask(ask(*args, **kwargs))
 
+    _described(method, ask)
     return method
 
 

@@ -42,7 +42,7 @@ Paths = Annotated[
     Meta(description="All its files, sorted; those that fit `where` first.", examples=[["/pictures/car.jpg"]]),
 ]
 Pixels = Annotated[int, Meta(description="Pixels, EXIF-upright.", examples=[640])]
-Format = Annotated[str, Meta(examples=["JPEG"])]
+Format = Annotated[str, Meta(examples=["jpeg"])]
 Bytes = Annotated[int, Meta(description="Bytes.", examples=[86_000])]
 Time = Annotated[str, Meta(description="RFC 3339, UTC.", examples=["2026-11-22T12:00:00Z"])]
 ThumbnailUrl = Annotated[str, Meta(examples=[f"/api/images/{EXAMPLE_ID}/thumbnail"])]

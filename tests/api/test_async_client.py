@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -93,6 +94,14 @@ def test_both_clients_can_be_asked_the_same() -> None:
 
     assert public(AsyncClient) == public(Client)
     assert public(Client) == {*QUESTIONS, *ORDERS, "ask", "events", "close"}
+
+
+def test_methods_are_told_as_they_are_called() -> None:
+    for kind in (Client, AsyncClient):
+        told = inspect.signature(kind.thumbnail)
+        assert list(told.parameters) == ["self", "id", "side"]
+        assert told.return_annotation == "bytes"
+        assert "JPEG" in (inspect.getdoc(kind.thumbnail) or "")
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -419,12 +421,13 @@ def served(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
         yield engine
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_matches_are_told_as_they_come_and_the_question_ends_with_the_watching(
-    run: Run, served: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    run: Run, served: FakeEngine, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def interrupted(match: dict[str, Any], as_json: bool) -> None:
         show(match, as_json)
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
 
     show = watch_for._show
     monkeypatch.setattr(watch_for, "_show", interrupted)
