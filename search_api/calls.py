@@ -24,6 +24,8 @@ from search_api.schemas import (
     ImageAnswer,
     LiveAnswer,
     MemoryHistoryAnswer,
+    NewestAnswer,
+    NewestRequest,
     ProgressAnswer,
     ReadyAnswer,
     ReleasedAnswer,
@@ -35,6 +37,7 @@ from search_api.schemas import (
     StandingRequest,
     StatsAnswer,
     TuningAnswer,
+    WhereRequest,
     WhyAnswer,
 )
 from search_api.settings import LIMIT
@@ -133,6 +136,11 @@ def image(id: str) -> Call[ImageAnswer]:
 def thumbnail(id: str, side: int = 256) -> Call[bytes]:
     """A JPEG that fits into a square of `side` pixels."""
     return Call("GET", f"{_image(id)}/thumbnail", bytes, {"side": side})
+
+
+def newest(limit: int = LIMIT, before: int | None = None, where: WhereRequest | None = None) -> Call[NewestAnswer]:
+    """The pictures that were indexed last; `before` of an answer asks for the next page."""
+    return _post("/api/images/newest", NewestRequest(limit, before, where), NewestAnswer)
 
 
 def duplicates(tier: str = "same", limit: int = 50, offset: int = 0) -> Call[DuplicatesAnswer]:

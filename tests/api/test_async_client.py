@@ -32,6 +32,7 @@ QUESTIONS: dict[str, tuple[Any, ...]] = {
     "embed_text": (["a", "b"],),
     "image": (id_of(0),),
     "thumbnail": (id_of(0), 64),
+    "newest": (2,),
     "duplicates": ("variant",),
     "standing": (),
     "stats": (),

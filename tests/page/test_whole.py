@@ -141,6 +141,6 @@ def test_the_reference_is_drawn_from_here_alone_and_tries_what_it_describes(ther
     thumbnail.locator("summary").click()
     id = re.search(r'"id": "([0-9a-f]{64})"', search.locator("[aria-live]").inner_text())
     assert id is not None
-    thumbnail.get_by_label("id").fill(id[1])
+    thumbnail.get_by_label("id", exact=True).fill(id[1])
     thumbnail.get_by_role("button", name="Send").click()
     expect(thumbnail.get_by_alt_text("The answer")).to_be_visible()
