@@ -53,7 +53,7 @@ class KeptLooks:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with unfinished.open("wb") as file:
-                np.savez(file, hashes=hashes, looks=np.stack(list(looks.values())))
+                np.savez(file, hashes=hashes, looks=np.array(list(looks.values())))
             unfinished.replace(self._path)
         except OSError as e:
             logger.warning(

@@ -28,6 +28,8 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     kept(tmp_path).keep(dict(list(LOOKS.items())[:1]))
     assert len(kept(tmp_path).read()) == 1
     assert len(list((tmp_path / "looks").iterdir())) == 1
+    kept(tmp_path).keep({})
+    assert kept(tmp_path).read() == {}
 
 
 def test_other_pixels_and_other_looks_are_other_files(tmp_path: Path) -> None:
