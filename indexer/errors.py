@@ -58,12 +58,17 @@ class NotTuned(InputError):
 
 
 class ImageRefused(InputError):
-    """A picture could not be decoded or encoded."""
+    """A picture could not be decoded or encoded.
+
+    Attributes:
+        hash: Of its bytes, where several were asked about; else None.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.hash: bytes | None = None
 
     def __reduce__(self) -> tuple[type[ImageRefused], tuple[Reason, str]]:
         return type(self), (self.reason, self.detail)

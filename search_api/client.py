@@ -1,58 +1,114 @@
-"""The client: the service's answers, typed, and its errors as the house's own."""
+"""Clients of the service: its answers, typed, and its errors as the house's own. One for threads, one for event loops.
+
+What they can be asked, and what each answer means, is in `search_api.calls`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from functools import wraps
+from inspect import Parameter, signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
 from indexer.errors import IndexerError, Unreachable
 from indexer.types import TOPICS
-from search_api.errors import PROBLEM_TYPE, Problem, error_of
-from search_api.schemas import (
-    AcceptedAnswer,
-    DuplicatesAnswer,
-    EmbedImageAnswer,
-    EmbedTextAnswer,
-    ErrorsAnswer,
-    GpuMemoryAnswer,
-    ImageAnswer,
-    LiveAnswer,
-    MemoryHistoryAnswer,
-    ProgressAnswer,
-    ReadyAnswer,
-    ReleasedAnswer,
-    RetryAnswer,
-    SearchAnswer,
-    SearchRequest,
-    StandingAnswer,
-    StandingAnswers,
-    StandingRequest,
-    StatsAnswer,
-    TuningAnswer,
-    WhyAnswer,
-)
-from search_api.settings import LIMIT
+from search_api import calls
+from search_api.calls import Call
+from search_api.errors import PROBLEM_TYPE, Problem
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+Told = tuple[str, dict[str, Any]]
+"""An event: its topic and what it says."""
 
 
-class Narrowed(TypedDict, total=False):
-    """Options of `/api/search` that go with every way of asking; see `SearchRequest`."""
+class _Ends:
+    """What both clients know of the other end.
 
-    score_threshold: float
-    diversity: float
-    collapse: Literal["content", "near"]
-    cut: Literal["auto"]
+    Args:
+        base_url: Where the service listens, such as http://127.0.0.1:7860.
+        api_key: Its key, if it has one.
+        timeout_s: Longest wait for the service to take or to send anything.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
+        import httpx  # here: it takes longer to import than most questions to answer
+
+        self.base_url = base_url.rstrip("/")
+        # Proxies of the environment are not for a service on this machine.
+        self._how: dict[str, Any] = {
+            "base_url": self.base_url,
+            "headers": {"authorization": f"Bearer {api_key}"} if api_key else {},
+            "timeout": timeout_s,
+            "trust_env": False,
+        }
+        self._failures = (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError)
+
+    def _meant(self, call: Call[T], response: httpx.Response) -> T:
+        """What an answer says; raises what a problem means."""
+        try:
+            if response.is_success:
+                return call.means(response.content)
+            if response.headers.get("content-type") != PROBLEM_TYPE:
+                raise self._stranger()
+            what = msgspec.json.decode(response.content, type=Problem)
+        except msgspec.MsgspecError as e:
+            raise self._stranger() from e
+        return call.failed(what)
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        why = str(error) or type(error).__name__
+        return Unreachable(f"No answer from {self.base_url} ({why}); is `indexer serve` running?")
+
+    def _stranger(self) -> IndexerError:
+        return Unreachable(f"Something else than this service answers at {self.base_url}; check host and port.")
 
 
-class Client:
+def _request(call: Call[T]) -> dict[str, Any]:
+    """A call in httpx's words."""
+    how: dict[str, Any] = {"method": call.method, "url": call.path}
+    if call.parameters:
+        how["params"] = dict(call.parameters)
+    if call.body is not None:
+        kind, content = call.body
+        how |= {"headers": {"content-type": kind}, "content": content}
+    return how
+
+
+def _described(method: Any, ask: Callable[..., Any]) -> None:
+    """Have `help` tell the method as it is called, and what it answers."""
+    told = signature(ask)
+    answer = str(told.return_annotation).removeprefix("Call[").removesuffix("]")
+    itself = Parameter("self", Parameter.POSITIONAL_ONLY)
+    method.__signature__ = told.replace(parameters=[itself, *told.parameters.values()], return_annotation=answer)
+
+
+def _now(ask: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    @wraps(ask)
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.ask(ask(*args, **kwargs))
+
+    _described(method, ask)
+    return method
+
+
+def _awaited(ask: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    @wraps(ask)
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.ask(ask(*args, **kwargs))
+
+    _described(method, ask)
+    return method
+
+
+class Client(_Ends):
     """Asks a running service. Safe to share between threads; a context manager.
 
     Every method returns a frozen record of `search_api.schemas` (`msgspec.json.encode` gives its JSON) and raises
@@ -69,13 +125,10 @@ class Client:
     """
 
     def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
-        import httpx  # here: it takes longer to import than most questions to answer
+        import httpx
 
-        self.base_url = base_url.rstrip("/")
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        # Proxies of the environment are not for a service on this machine.
-        self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout_s, trust_env=False)
-        self._failures = (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError)
+        super().__init__(base_url, api_key, timeout_s)
+        self._http = httpx.Client(**self._how)
 
     def __enter__(self) -> Client:
         return self
@@ -89,203 +142,146 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    # ------------------------------------------------------------ search
-
-    def search(self, question: SearchRequest) -> SearchAnswer:
-        """Pictures for any question: mixtures, filters, pages and all; see `search_api.schemas.SearchRequest`."""
-        return self._post("/api/search", question, SearchAnswer)
-
-    def search_text(self, text: str, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
-        """Pictures that the words describe."""
-        return self._search(text=text, limit=limit, offset=offset)
-
-    def search_image(
-        self, data: bytes, limit: int = LIMIT, offset: int = 0, **options: Unpack[Narrowed]
-    ) -> SearchAnswer:
-        """Pictures like the one whose file these bytes are."""
-        parameters = {"limit": limit, "offset": offset, **options}
-        return self._picture("/api/search/image", data, SearchAnswer, parameters)
-
-    def search_id(self, id: str, limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
-        """Pictures like an indexed one."""
-        return self._search(id=id, limit=limit, offset=offset)
-
-    def search_vector(self, vector: Sequence[float], limit: int = LIMIT, offset: int = 0) -> SearchAnswer:
-        """Pictures near a vector of the visual or of the joint space."""
-        return self._search(vector=list(vector), limit=limit, offset=offset)
-
-    def similar(self, id: str, limit: int = LIMIT, offset: int = 0, **options: Unpack[Narrowed]) -> SearchAnswer:
-        """As `search_id`."""
-        parameters = {"limit": limit, "offset": offset, **options}
-        return self._get(f"/api/images/{quote(id, safe='')}/similar", SearchAnswer, **parameters)
-
-    # ------------------------------------------------------------ vectors
-
-    def embed_image(self, data: bytes) -> EmbedImageAnswer:
-        """Feature and joint embedding of a picture."""
-        return self._picture("/api/embed/image", data, EmbedImageAnswer)
-
-    def embed_text(self, texts: str | Sequence[str]) -> EmbedTextAnswer:
-        """Joint embeddings of one text or several."""
-        body = {"text": texts} if isinstance(texts, str) else {"texts": list(texts)}
-        return self._post("/api/embed/text", body, EmbedTextAnswer)
-
-    # ------------------------------------------------------------ pictures
-
-    def image(self, id: str) -> ImageAnswer:
-        """What is known of a picture."""
-        return self._get(f"/api/images/{quote(id, safe='')}", ImageAnswer)
-
-    def thumbnail(self, id: str, side: int = 256) -> bytes:
-        """A JPEG that fits into a square of `side` pixels."""
-        return self._send("GET", f"/api/images/{quote(id, safe='')}/thumbnail", params={"side": side}).content
-
-    def duplicates(self, tier: str = "same", limit: int = 50, offset: int = 0) -> DuplicatesAnswer:
-        """Pictures that are there more than once; while `progress` is there, newer groups may come."""
-        return self._get("/api/duplicates", DuplicatesAnswer, tier=tier, limit=limit, offset=offset)
-
-    # ------------------------------------------------------------ questions that stand
-
-    def standing(self) -> list[StandingAnswer]:
-        """Every standing query."""
-        return self._get("/api/standing", StandingAnswers).standing
-
-    def stand(self, question: SearchRequest, name: str = "", webhook: str | None = None) -> StandingAnswer:
-        """Have a question stand; `events(["match"])` tells what comes. The secret is told here alone."""
-        return self._post("/api/standing", StandingRequest(question, name, webhook), StandingAnswer)
-
-    def unstand(self, id: str) -> None:
-        """Forget a standing query."""
-        self._send("DELETE", f"/api/standing/{quote(id, safe='')}")
-
-    # ------------------------------------------------------------ the service
-
-    def stats(self) -> StatsAnswer:
-        """Counts, rates and progress."""
-        return self._get("/api/stats", StatsAnswer)
-
-    def errors(self, limit: int = 100, offset: int = 0) -> ErrorsAnswer:
-        """Refused files, the latest first."""
-        return self._get("/api/errors", ErrorsAnswer, limit=limit, offset=offset)
-
-    def retry(self, path: str | None = None) -> RetryAnswer:
-        """Have refused files tried again: one, those below a folder, or all."""
-        return self._post("/api/errors/retry", {} if path is None else {"path": path}, RetryAnswer)
-
-    def events(self, topics: Sequence[str] = TOPICS) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Topic and data of each event, as they happen, until the service stops."""
-        parameters = {"topics": ",".join(topics)}
+    def ask(self, call: Call[T]) -> T:
+        """Send one of `search_api.calls`."""
         try:
-            with self._http.stream("GET", "/api/events", params=parameters) as response:
+            response = self._http.request(**_request(call))
+        except self._failures as e:
+            raise self._unreachable(e) from e
+        return self._meant(call, response)
+
+    def events(self, topics: Sequence[str] = TOPICS) -> Iterator[Told]:
+        """Topic and data of each event, as they happen, until the service stops."""
+        reading = _Reading()
+        try:
+            with self._http.stream("GET", "/api/events", params={"topics": ",".join(topics)}) as response:
                 if not response.is_success:
                     response.read()
-                yield from _events_of(self._checked(response).iter_lines())
+                    self._meant(_EVENTS, response)
+                for line in response.iter_lines():
+                    yield from reading.line(line)
         except self._failures as e:
             raise self._unreachable(e) from e
 
-    def gpu_memory(self) -> GpuMemoryAnswer:
-        """Memory of every GPU and of the service, and what it is used for."""
-        return self._get("/api/gpu/memory", GpuMemoryAnswer)
+    search = _now(calls.search)
+    search_text = _now(calls.search_text)
+    search_image = _now(calls.search_image)
+    search_id = _now(calls.search_id)
+    search_vector = _now(calls.search_vector)
+    similar = _now(calls.similar)
+    embed_image = _now(calls.embed_image)
+    embed_text = _now(calls.embed_text)
+    image = _now(calls.image)
+    thumbnail = _now(calls.thumbnail)
+    newest = _now(calls.newest)
+    duplicates = _now(calls.duplicates)
+    standing = _now(calls.standing)
+    stand = _now(calls.stand)
+    unstand = _now(calls.unstand)
+    stats = _now(calls.stats)
+    errors = _now(calls.errors)
+    retry = _now(calls.retry)
+    gpu_memory = _now(calls.gpu_memory)
+    memory_history = _now(calls.memory_history)
+    release_memory = _now(calls.release_memory)
+    tuning = _now(calls.tuning)
+    tune = _now(calls.tune)
+    rescan = _now(calls.rescan)
+    rebuild = _now(calls.rebuild)
+    verify = _now(calls.verify)
+    why = _now(calls.why)
+    live = _now(calls.live)
+    ready = _now(calls.ready)
 
-    def memory_history(self, seconds: int = 600) -> MemoryHistoryAnswer:
-        """The same over time."""
-        return self._get("/api/gpu/memory/history", MemoryHistoryAnswer, seconds=seconds)
 
-    def release_memory(self) -> ReleasedAnswer:
-        """Have unused memory given back."""
-        return self._post("/api/gpu/memory/release", {}, ReleasedAnswer)
+class AsyncClient(_Ends):
+    """As `Client`, for an event loop: every method is awaited, `events` is an asynchronous iterator.
 
-    def tuning(self) -> TuningAnswer:
-        """What was measured of batches; `NotTuned` where nothing was."""
-        return self._get("/api/tune", TuningAnswer)
+    Who is cancelled meanwhile hangs up, and the service leaves undone what it has not begun.
+    """
 
-    def tune(self) -> ProgressAnswer:
-        """Have batches measured; `stats` shows how far it is, and `tuning` what came of it."""
-        return self._post("/api/tune", {}, ProgressAnswer)
+    def __init__(self, base_url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
+        import httpx
 
-    def rescan(self, *, confirm_gone: bool = False) -> AcceptedAnswer:
-        """Have the watched folders compared with what is known."""
-        return self._post("/api/index/rescan", {"confirm_gone": confirm_gone}, AcceptedAnswer)
+        super().__init__(base_url, api_key, timeout_s)
+        self._http = httpx.AsyncClient(**self._how)
 
-    def rebuild(self, *, reencode: bool = False) -> ProgressAnswer:
-        """Have the index made anew; `stats` shows how far it is."""
-        return self._post("/api/index/rebuild", {"reencode": reencode}, ProgressAnswer)
+    async def __aenter__(self) -> AsyncClient:
+        return self
 
-    def verify(self, *, sample: int = 0, repair: bool = False) -> ProgressAnswer:
-        """Have what is stored compared; `stats` shows how far it is, and then what was found."""
-        return self._post("/api/index/verify", {"sample": sample, "repair": repair}, ProgressAnswer)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
-    def why(self, path: bytes) -> WhyAnswer:
-        """What is known of an absolute path, spelt as the file system does."""
-        return self._read(self._send("GET", f"/api/why?path={quote(path, safe='/')}"), WhyAnswer)
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
 
-    def live(self) -> LiveAnswer:
-        """Whether the process answers."""
-        return self._get("/health/live", LiveAnswer)
-
-    def ready(self) -> ReadyAnswer:
-        """Whether searches are answered; not being ready is an answer, not an error."""
-        response = self._request("GET", "/health/ready")
-        if response.status_code == 503:
-            what = self._problem(response)
-            if what.ready is not None:
-                return ReadyAnswer(what.ready, what.checks)
-        return self._read(self._checked(response), ReadyAnswer)
-
-    # ------------------------------------------------------------ the wire
-
-    def _search(self, **question: Any) -> SearchAnswer:
-        return self.search(SearchRequest(**question))
-
-    def _get(self, path: str, answer: type[T], **parameters: Any) -> T:
-        return self._read(self._send("GET", path, params=parameters), answer)
-
-    def _post(self, path: str, body: Any, answer: type[T]) -> T:
-        headers = {"content-type": "application/json"}
-        return self._read(self._send("POST", path, content=msgspec.json.encode(body), headers=headers), answer)
-
-    def _picture(self, path: str, data: bytes, answer: type[T], parameters: dict[str, Any] | None = None) -> T:
-        headers = {"content-type": "application/octet-stream"}
-        return self._read(self._send("POST", path, content=data, headers=headers, params=parameters or {}), answer)
-
-    def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
-        return self._checked(self._request(method, path, **how))
-
-    def _request(self, method: str, path: str, **how: Any) -> httpx.Response:
+    async def ask(self, call: Call[T]) -> T:
+        """Send one of `search_api.calls`."""
         try:
-            return self._http.request(method, path, **how)
+            response = await self._http.request(**_request(call))
+        except self._failures as e:
+            raise self._unreachable(e) from e
+        return self._meant(call, response)
+
+    async def events(self, topics: Sequence[str] = TOPICS) -> AsyncIterator[Told]:
+        """Topic and data of each event, as they happen, until the service stops."""
+        reading = _Reading()
+        try:
+            async with self._http.stream("GET", "/api/events", params={"topics": ",".join(topics)}) as response:
+                if not response.is_success:
+                    await response.aread()
+                    self._meant(_EVENTS, response)
+                async for line in response.aiter_lines():
+                    for told in reading.line(line):
+                        yield told
         except self._failures as e:
             raise self._unreachable(e) from e
 
-    def _unreachable(self, error: Exception) -> Unreachable:
-        why = str(error) or type(error).__name__
-        return Unreachable(f"No answer from {self.base_url} ({why}); is `indexer serve` running?")
+    search = _awaited(calls.search)
+    search_text = _awaited(calls.search_text)
+    search_image = _awaited(calls.search_image)
+    search_id = _awaited(calls.search_id)
+    search_vector = _awaited(calls.search_vector)
+    similar = _awaited(calls.similar)
+    embed_image = _awaited(calls.embed_image)
+    embed_text = _awaited(calls.embed_text)
+    image = _awaited(calls.image)
+    thumbnail = _awaited(calls.thumbnail)
+    newest = _awaited(calls.newest)
+    duplicates = _awaited(calls.duplicates)
+    standing = _awaited(calls.standing)
+    stand = _awaited(calls.stand)
+    unstand = _awaited(calls.unstand)
+    stats = _awaited(calls.stats)
+    errors = _awaited(calls.errors)
+    retry = _awaited(calls.retry)
+    gpu_memory = _awaited(calls.gpu_memory)
+    memory_history = _awaited(calls.memory_history)
+    release_memory = _awaited(calls.release_memory)
+    tuning = _awaited(calls.tuning)
+    tune = _awaited(calls.tune)
+    rescan = _awaited(calls.rescan)
+    rebuild = _awaited(calls.rebuild)
+    verify = _awaited(calls.verify)
+    why = _awaited(calls.why)
+    live = _awaited(calls.live)
+    ready = _awaited(calls.ready)
 
-    def _checked(self, response: httpx.Response) -> httpx.Response:
-        if response.is_success:
-            return response
-        raise error_of(self._problem(response))
 
-    def _problem(self, response: httpx.Response) -> Problem:
-        if response.headers.get("content-type") != PROBLEM_TYPE:
-            raise self._stranger()
-        return self._read(response, Problem)
-
-    def _read(self, response: httpx.Response, answer: type[T]) -> T:
-        try:
-            return msgspec.json.decode(response.content, type=answer)
-        except msgspec.MsgspecError as e:
-            raise self._stranger() from e
-
-    def _stranger(self) -> IndexerError:
-        return Unreachable(f"Something else than this service answers at {self.base_url}; check host and port.")
-
-
-def _events_of(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+class _Reading:
     """The events that this service sends: each is a line that names its topic, and one of JSON."""
-    topic = ""
-    for line in lines:
+
+    def __init__(self) -> None:
+        self._topic = ""
+
+    def line(self, line: str) -> Iterator[Told]:
         if line.startswith("event: "):
-            topic = line.removeprefix("event: ")
+            self._topic = line.removeprefix("event: ")
         elif line.startswith("data: "):
-            yield topic, msgspec.json.decode(line.removeprefix("data: "))
+            yield self._topic, msgspec.json.decode(line.removeprefix("data: "))
+
+
+_EVENTS: Call[bytes] = Call("GET", "/api/events", bytes)

@@ -110,6 +110,14 @@ class Fault(msgspec.Struct, frozen=True):
     message: str
 
 
+class PartRefused(ImageRefused):
+    """A picture that cannot be used, and where in the question it stood."""
+
+    def __init__(self, error: ImageRefused, field: str) -> None:
+        super().__init__(error.reason, error.detail)
+        self.field = field
+
+
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """An error as RFC 9457 has it.
 
@@ -161,9 +169,11 @@ def problem_of(error: IndexerError, request_id: str | None = None) -> Problem:
     """How an error of ours looks from outside."""
     face = next(FACES[kind] for kind in type(error).__mro__ if kind in FACES)
     status, detail, reason = face.status, face.detail, None
+    errors: list[Fault] = []
     if isinstance(error, ImageRefused):
         status, reason = REASON_STATUS.get(error.reason, face.status), error.reason.value
         detail = f"{error.reason.value}: {public(error.detail, face.detail)}"
+        errors = [Fault(error.field, detail)] if isinstance(error, PartRefused) else []
     elif isinstance(error, InputError):
         detail = public(str(error), face.detail)
     return Problem(
@@ -171,6 +181,7 @@ def problem_of(error: IndexerError, request_id: str | None = None) -> Problem:
         face.title,
         status,
         detail,
+        errors=errors,
         reason=reason,
         request_id=request_id if status >= 500 else None,
         retry_after_s=error.retry_after_s if isinstance(error, Overloaded) else None,

@@ -18,7 +18,7 @@ _PICTURE: Final[dict[str, Any]] = {
     "height": 480,
     "modified": _TIME,
     "thumbnail_url": f"/api/images/{EXAMPLE_ID}/thumbnail",
-    "format": "JPEG",
+    "format": "jpeg",
     "size_bytes": 86_000,
 }
 _PROGRESS: Final[dict[str, Any]] = {

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
-from litestar import MediaType, Request
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
-from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
     Components,
     Example,
@@ -29,9 +28,11 @@ from litestar.openapi.spec import (
 )
 from litestar.params import PathParameter
 from litestar.router import Router
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from search_api import schemas
 from search_api.errors import PROBLEM, Problem, Wording, problem
+from search_api.responses import send_json
 from search_api.schemas import EXAMPLE_ID
 
 Records = Mapping[type[msgspec.Struct], Sequence[Mapping[str, Any]]]
@@ -162,19 +163,25 @@ class Thumbnail(Operation):
         }
 
 
-class Document(OpenAPIRenderPlugin):
-    """Serves the document, completed by what types cannot say."""
+def document(records: Records) -> Callable[[ASGIApp], ASGIApp]:
+    """Middleware that answers with the document, completed by what types cannot say; it is made once.
 
-    def __init__(self, records: Records) -> None:
-        super().__init__(path="/", media_type=MediaType.JSON)
-        self._records = records
-        self._rendered: bytes | None = None
+    Litestar would send each request through a thread, and serve pages of its own below; here there are none.
+    """
+    rendered: list[bytes] = []
 
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - theirs
-        """The document as JSON; made once."""
-        if self._rendered is None:
-            self._rendered = msgspec.json.encode(complete(openapi_schema, self._records))
-        return self._rendered
+    def wrap(app: ASGIApp) -> ASGIApp:  # noqa: ARG001 - nobody else answers
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI's
+            if scope["path"] != DOCUMENT_PATH:
+                raise NotFoundException
+            if not rendered:
+                told = scope["litestar_app"].openapi_schema.to_schema()
+                rendered.append(msgspec.json.encode(complete(told, records)))
+            await send_json(send, rendered[0])
+
+        return answer
+
+    return wrap
 
 
 def complete(document: dict[str, Any], records: Records) -> dict[str, Any]:
@@ -263,12 +270,6 @@ _SEARCHES: list[dict[str, Any]] = [
 ]
 
 
-def _document_only(request: Request[Any, Any, Any]) -> None:
-    """Litestar serves pages of its own below the document; here there are none."""
-    if request.scope["path"] != DOCUMENT_PATH:
-        raise NotFoundException
-
-
 def config(has_key: bool, records: Records) -> OpenAPIConfig:
     """Settings of the document; `has_key` says whether this service asks for a key, `records` as for `complete`."""
     scheme = SecurityScheme(
@@ -294,6 +295,8 @@ def config(has_key: bool, records: Records) -> OpenAPIConfig:
             Tag("dialects", "For programs made for another service: change its address, and nothing else"),
             Tag("health", "For those who watch over it"),
         ],
-        openapi_router=Router(DOCUMENT_PATH, route_handlers=[], include_in_schema=False, before_request=_document_only),
-        render_plugins=[Document(records)],
+        openapi_router=Router(
+            DOCUMENT_PATH, route_handlers=[], include_in_schema=False, middleware=[document(records)]
+        ),
+        render_plugins=[JsonRenderPlugin(path="/")],
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import msgspec
@@ -16,9 +17,9 @@ from multipart import (  # type: ignore[import-untyped]  # has no types
 )
 
 from indexer.errors import ImageRefused
-from indexer.types import Reason
+from indexer.types import Reason, content_hash
 from search_api.bodies import ApiRequest, FaultError, read_body
-from search_api.errors import Fault
+from search_api.errors import Fault, PartRefused
 from search_api.responses import send_json
 from search_api.service import Service
 
@@ -137,7 +138,22 @@ def from_base64(text: str, most_bytes: int, field: str = "image") -> bytes:
         data = binascii.a2b_base64("".join(text.split()) if "\n" in text else text, strict_mode=True)
     except (binascii.Error, ValueError):
         _fault(field, "Not valid base64.")
-    return checked(data, most_bytes)
+    try:
+        return checked(data, most_bytes)
+    except ImageRefused as e:
+        raise PartRefused(e, field) from e
+
+
+@contextmanager
+def placed(pictures: Callable[[], Iterable[tuple[str, bytes]]]) -> Iterator[None]:
+    """Refusals inside the block say where in the question their picture stood; it is asked for fields and pictures."""
+    try:
+        yield
+    except ImageRefused as e:
+        for field, data in pictures() if e.hash is not None else ():
+            if content_hash(data) == e.hash:
+                raise PartRefused(e, field) from e
+        raise
 
 
 def _fault(field: str, message: str) -> NoReturn:

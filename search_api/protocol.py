@@ -8,6 +8,9 @@ costs two assignments, not timers.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -51,6 +54,8 @@ class ServerConfig(uvicorn.Config):
             timeout_graceful_shutdown=settings.stop_timeout_s,
         )
         self.settings = settings
+        self.awaited: deque[tuple[float, DeadlineProtocol]] = deque()
+        """Connections in the order in which they came to be awaited; some may be awaited no more."""
 
 
 class DeadlineProtocol(HttpToolsProtocol):
@@ -75,8 +80,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._answer = self.app
         self.app = self._answered
         self._settings = config.settings
+        self._awaited = config.awaited
         self._running: RequestResponseCycle | None = None  # `cycle` is the last that came, and may wait for its turn
         self._in_body = False
+        self._holds_next = False
         self._n_bytes = 0  # of this message
         self._n_body_bytes = 0
         self.read_due = NEVER
@@ -160,6 +167,12 @@ class DeadlineProtocol(HttpToolsProtocol):
             self.answer_due = self.loop.time() + self._settings.request_timeout_s
         super()._start_asgi_task(cycle, app)
 
+    def on_response_complete(self) -> None:
+        """Begin the next request that came along, but do no work for a client that has not read the answer before."""
+        self._holds_next = self.flow.write_paused and bool(self.pipeline)
+        if not self._holds_next:
+            super().on_response_complete()
+
     def pause_writing(self) -> None:
         self.waiting_since = self.loop.time()
         self.write_due = self.waiting_since + self._settings.write_timeout_s
@@ -168,6 +181,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self.waiting_since = self.write_due = NEVER
         super().resume_writing()
+        if self._holds_next:
+            self.on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
         self._refuse(400, "This is not a valid HTTP request.")
@@ -202,15 +217,31 @@ class DeadlineProtocol(HttpToolsProtocol):
         self.read_due = self.waiting_since + self._settings.header_timeout_s
 
     def _make_room(self) -> bool:
-        """Close the connection that has kept us waiting longest; only those that wait for us are safe."""
-        others = [each for each in self.connections if isinstance(each, DeadlineProtocol) and each is not self]
-        idle = [each for each in others if each.waiting_since != NEVER or not each.answering]
-        if not idle:
+        """Close the connection that has kept us waiting longest, else an idle one; who waits for us is safe."""
+        oldest = self._longest_awaited() or next((each for each in self._others() if not each.answering), None)
+        if oldest is None:
             return False
-        oldest = min(idle, key=lambda each: each.waiting_since)
         oldest.transport.abort()
         self.connections.discard(oldest)
         return True
+
+    def _longest_awaited(self) -> DeadlineProtocol | None:
+        """Who is awaited is put in order once for many newcomers; whoever comes to be awaited later comes after."""
+        if (oldest := self._next_awaited()) is None:
+            awaited = [each for each in self._others() if each.waiting_since != NEVER]
+            self._awaited.extend(sorted(((each.waiting_since, each) for each in awaited), key=itemgetter(0)))
+            oldest = self._next_awaited()
+        return oldest
+
+    def _next_awaited(self) -> DeadlineProtocol | None:
+        while self._awaited:
+            since, connection = self._awaited.popleft()
+            if connection.waiting_since == since and connection in self.connections:
+                return connection
+        return None
+
+    def _others(self) -> Iterator[DeadlineProtocol]:
+        return (each for each in self.connections if isinstance(each, DeadlineProtocol) and each is not self)
 
     def _read_too_slow(self, now: float) -> None:
         if not self.answering:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote_to_bytes
 
@@ -97,6 +98,15 @@ def query_of(asked: SearchRequest, dims: tuple[int, int | None], settings: ApiSe
     if not (any(term.weight for term in terms) or liked or disliked):
         raise FaultError([Fault("query", "Every weight is zero, so there is nothing to look for.")])
     return MixedQuery(tuple(terms), liked, disliked)
+
+
+def pictures_of(asked: SearchRequest, settings: ApiSettings) -> Iterator[tuple[str, bytes]]:
+    """Every picture of a question that `query_of` took, and where it stands."""
+    for i, term in enumerate(asked.query or ()):
+        if term.image is not None:
+            yield f"query[{i}].image", from_base64(term.image, settings.max_body_bytes)
+    if asked.image is not None:
+        yield "image", from_base64(asked.image, settings.max_body_bytes)
 
 
 def _plain(

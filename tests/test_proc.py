@@ -1,12 +1,15 @@
-"""What is asked of the C library."""
+"""What is asked of the C library, and of the collector of garbage."""
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from indexer.proc import keep_for_good
 
 _COUNT_HEAPS = """
 import ctypes, sys, threading
@@ -39,3 +42,14 @@ def test_threads_share_two_heaps_once_told_to(tmp_path: Path) -> None:
         heaps[how] = told.read_text().count("<heap nr=")
     assert heaps["apart"] > 2
     assert heaps["shared"] <= 2
+
+
+def test_what_is_kept_for_good_is_not_looked_through_again() -> None:
+    try:
+        here = [[]]
+        here.append(here)
+        keep_for_good()
+        assert gc.get_freeze_count() > 0
+        assert all(each is not here for each in gc.get_objects())
+    finally:
+        gc.unfreeze()

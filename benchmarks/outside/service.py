@@ -50,6 +50,7 @@ class Service:
 
 def serve(listener: socket.socket, n_images: int, settings: dict[str, Any], chatty: bool) -> None:
     """What runs there. A chatty one tells all listeners of big news, without a pause."""
+    from indexer.proc import keep_for_good
     from indexer.types import IndexNews
     from search_api.app import create_app
     from search_api.server import Server
@@ -75,6 +76,7 @@ def serve(listener: socket.socket, n_images: int, settings: dict[str, Any], chat
 
     if chatty:
         threading.Thread(target=talk, daemon=True).start()
+    keep_for_good()  # as `indexer serve` does
     Server(create_app(engine, ApiSettings(**settings)), listener).run()
 
 

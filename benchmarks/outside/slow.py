@@ -27,9 +27,10 @@ KINDS = {
     "slow headers": (b"GET /api/stats HTTP/1.1\r\n" + HOST, b"X: y\r\n"),
     "slow bodies": (b"POST /api/embed/image HTTP/1.1\r\n" + HOST + b"Content-Length: 1000000\r\n\r\n", b"x"),
     "slow readers": (LARGE * 3, b""),
+    "slow readers who come at once": (LARGE * 6, b""),
 }
 """What each client sends at first, and then again every few seconds; a reader takes a byte instead."""
-COMING_S = {"slow headers": 10.0, "slow bodies": 10.0, "slow readers": 60.0}
+COMING_S = {"slow headers": 10.0, "slow bodies": 10.0, "slow readers": 60.0, "slow readers who come at once": 10.0}
 """Within which all of them come. Readers must ask for 400 kB before they can be slow, which is a load by itself."""
 
 
@@ -47,7 +48,7 @@ class Figures:
 
 def rows(quick: bool, seed: int) -> Iterator[Row]:
     n = 500 if quick else N_CLIENTS
-    for letter, kind in zip("abc", KINDS, strict=True):
+    for letter, kind in zip("abcd", KINDS, strict=True):
         found = measure(kind, n, 5.0 if quick else 15.0)
         ratio = found.among_ms / found.quiet_ms
         what = f"p95 of a search on a new connection among {n:,} {kind} ({found.among_ms:.1f} ms) against quiet"

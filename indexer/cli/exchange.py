@@ -60,7 +60,7 @@ def import_(invocation: Invocation, folder: Path, trust_space: bool, as_json: bo
     start_logging("warning", invocation.verbosity)
     brought = import_store(invocation.load().config, folder, trust_space=trust_space)
     if as_json:
-        print_json(asdict(brought))
+        print_json({**asdict(brought), "left_out": dict(brought.left_out)})
     else:
         say(f"{brought.n_stored:,} stored, {brought.n_known:,} were known; {brought.n_sampled} encoded and compared")
         for why, n in brought.left_out.most_common():

@@ -15,6 +15,7 @@ Protocol = Literal["kitty", "iterm"]
 N_LINES: Final = 5
 """Height of a picture in the terminal."""
 _CHUNK_BYTES: Final = 4096
+_KONSOLE: Final = "220400"
 
 
 def protocol_of(environment: Mapping[str, str], is_terminal: bool) -> Protocol | None:
@@ -24,7 +25,9 @@ def protocol_of(environment: Mapping[str, str], is_terminal: bool) -> Protocol |
     program = environment.get("TERM_PROGRAM", "")
     if environment.get("TERM") in ("xterm-kitty", "xterm-ghostty") or program == "ghostty":
         return "kitty"
-    return "iterm" if program in ("iTerm.app", "WezTerm") else None
+    if program in ("iTerm.app", "WezTerm", "mintty") or environment.get("KONSOLE_VERSION", "") >= _KONSOLE:
+        return "iterm"
+    return None
 
 
 def drawn(jpeg: bytes, protocol: Protocol) -> bytes:

@@ -83,7 +83,7 @@ def _weights(checkpoint: Checkpoint, memo: Path) -> tuple[str, str | None]:
         return f"drawn at random, seed {source.seed}", f"random-{source.seed}"
     path = cached(source) if isinstance(source, HubFile) else source
     if path is None:
-        return f"not on this machine; {source.names[0]} of {source.repo} on the hub", None  # type: ignore[union-attr]
+        return f"not on this machine; {source.name} of {source.repo} on the hub", None  # type: ignore[union-attr]
     # A memo is read and written where there is a store; looking at a model makes none.
     return str(path), weights_digest(path, memo if memo.parent.is_dir() else None)
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import rich_click as click
@@ -146,12 +147,18 @@ def _terms(config: Config, text: str | None, images: tuple[str, ...], ids: tuple
     from indexer.cli.picture import read_picture
     from search_api.schemas import TermRequest
 
-    words = _read(parse_question, text) if text is not None else []
-    terms = [TermRequest(text=each.text, weight=each.weight) for each in words]
+    terms = words_of(text) if text is not None else []
     for name in images:
         data = read_picture(name, config.decode.max_file_bytes)
         terms.append(TermRequest(image=b64encode(data).decode()))
     return terms + [TermRequest(id=id) for id in ids]
+
+
+def words_of(text: str) -> list[TermRequest]:
+    """What is typed, as parts of a mixture. Raises `click.UsageError`."""
+    from search_api.schemas import TermRequest
+
+    return [TermRequest(text=each.text, weight=each.weight) for each in _read(parse_question, text)]
 
 
 def _read(parse: Callable[[str], Read], text: str) -> Read:
@@ -163,7 +170,8 @@ def _read(parse: Callable[[str], Read], text: str) -> Read:
 
 def _print_hits(answer: SearchAnswer, source: Source, thumbnails: bool) -> None:
     from indexer.cli.inline import drawn, protocol_of
-    from indexer.cli.terminal import print_bytes, print_rows
+    from indexer.cli.terminal import print_bytes, print_rows, printable
+    from indexer.errors import InputError
 
     folded = any(hit.n_alike for hit in answer.hits)
     titles = ("score", "pixels", *(("alike",) if folded else ()), "path")
@@ -176,8 +184,9 @@ def _print_hits(answer: SearchAnswer, source: Source, thumbnails: bool) -> None:
         print_rows(titles, rows)
         return
     for hit, row in zip(answer.hits, rows, strict=True):
-        print_bytes([drawn(source.thumbnail(hit.id, _THUMBNAIL_PX), protocol)], end=b"")
-        print_rows(titles, [row])
+        with suppress(InputError):  # its file has changed or gone since
+            print_bytes([drawn(source.thumbnail(hit.id, _THUMBNAIL_PX), protocol)], end=b"")
+        print_bytes([os.fsencode("  ".join(map(printable, row)))], end=b"\n")
 
 
 def _why_none(answer: SearchAnswer) -> str:

@@ -103,13 +103,14 @@ def run(
     from indexer.cli.signals import StopSignals
     from indexer.engine import open_engine
     from indexer.errors import IndexerError
-    from indexer.proc import share_heaps
+    from indexer.proc import keep_for_good, share_heaps
 
     share_heaps()
     stopped = threading.Event()
     logger.info("loading %s", config.model.name)
     with StopSignals() as signals, open_engine(config) as engine:
         signals.call(stopped.set)
+        keep_for_good()
         if front is None:
             logger.info("ready: watching, without HTTP")
             stopped.wait()

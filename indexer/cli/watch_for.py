@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -33,10 +36,10 @@ def watch_for(
     forget: str | None,
     as_json: bool,
 ) -> None:
-    """Have the running server tell each new picture that the words describe.
+    """Have the running server tell each new picture that the words describe, weighed as in `indexer search`.
 
-    A line for each match: score, size in pixels and path; with --json a line of JSON. Until Ctrl-C, which also ends
-    the question, unless with --keep.
+    A line for each match: score, size in pixels and path; with --json a line of JSON. Until Ctrl-C or
+    SIGTERM, which also end the question, unless with --keep.
     """
     if sum((text is not None, list_them, forget is not None)) != 1:
         raise click.UsageError("give words to watch for, --list, or --forget ID")
@@ -49,7 +52,8 @@ def watch_for(
         if client is None:
             raise Unreachable(f"no server runs on {config.store_dir}; start one with: indexer serve")
         if text is not None:
-            _watch(client, text, threshold, webhook, keep=keep, as_json=as_json)
+            with _ended_by_signals():
+                _watch(client, text, threshold, webhook, keep=keep, as_json=as_json)
         elif forget is not None:
             client.unstand(forget)
         else:
@@ -59,15 +63,17 @@ def watch_for(
 def _watch(
     client: Client, text: str, threshold: float | None, webhook: str | None, *, keep: bool, as_json: bool
 ) -> None:
+    from indexer.cli.search import words_of
     from indexer.cli.terminal import say
     from search_api.schemas import SearchRequest
 
+    question = SearchRequest(query=words_of(text), score_threshold=threshold)
     made: StandingAnswer | None = None
     try:
         # The state of the index comes at once: from then on nothing is missed.
         for topic, data in client.events(["index", "match"]):
             if made is None:
-                made = client.stand(SearchRequest(text=text, score_threshold=threshold), webhook=webhook)
+                made = client.stand(question, name=text, webhook=webhook)
                 secret = f"; its webhook is signed with {made.secret}" if made.secret else ""
                 say(f"watching for {text!r} from a score of {made.score_threshold:.4f} on ({made.id}){secret}")
             elif topic == "match" and data["standing_id"] == made.id:
@@ -75,6 +81,18 @@ def _watch(
     finally:
         if made is not None and not keep:
             client.unstand(made.id)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A service manager's end, and that of the terminal, are as Ctrl-C: the question must not go on standing."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _show(match: dict[str, Any], as_json: bool) -> None:

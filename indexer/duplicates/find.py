@@ -7,13 +7,14 @@ a share of the way from chance, the median cosine of two random rows, to 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.duplicates.groups import Group, connected, starred
 from indexer.duplicates.look import MOST_BITS, N_FRAMES, Look, look, n_differing
@@ -32,6 +33,9 @@ _WINDOW_IMAGES: Final = 32
 _STOP_CHECK_S: Final = 0.2
 _PAIRS_AT_ONCE: Final = 8192
 
+_KEPT_EVERY: Final = 4096
+"""After so many new pictures what was seen is kept; and what is needed no more, up to so many beside twice the rest."""
+
 Report = Callable[[int, int], None]
 
 
@@ -48,6 +52,18 @@ class Duplicates:
     similar: tuple[Group, ...]
 
 
+class Keeping(Protocol):
+    """Where what was seen outlives this process."""
+
+    def read(self) -> Mapping[ContentHash, NDArray[Any]]:
+        """All that is kept."""
+        ...
+
+    def keep(self, looks: Mapping[ContentHash, NDArray[Any]]) -> None:
+        """Put these in the place of all that is kept."""
+        ...
+
+
 class Finder:
     """Looks through an index. Keeps what it saw of pictures that have close ones, about 0.7 kB each.
 
@@ -55,6 +71,7 @@ class Finder:
         index, catalogue: Where they are.
         decoder: Makes their pixels, as bulk work, which queries overtake.
         read: The file at a path, read whole; raises as `indexer.files.reading.read_file`.
+        keeping: Gives back what was seen before, and is given what is seen.
     """
 
     def __init__(
@@ -63,12 +80,14 @@ class Finder:
         catalogue: CatalogueReading,
         decoder: Decoder,
         read: Callable[[FilePath], FileContent],
+        keeping: Keeping,
     ) -> None:
         self._index = index
         self._catalogue = catalogue
         self._decoder = decoder
         self._read = read
-        self._looks: dict[ContentHash, Look | None] = {}
+        self._keeping = keeping
+        self._looks: dict[ContentHash, Look] | None = None
 
     def find(self, report: Report) -> Duplicates:
         """All groups; `report` is called with steps done and steps in all, never fewer, and may raise."""
@@ -101,20 +120,36 @@ class Finder:
 
     def _looked(self, ids: Sequence[int], report: Report) -> list[Look | None]:
         """What each picture looks like; None for one whose file is not what it was, or cannot be had."""
+        known = self._known()
         looks: list[Look | None] = []
-        kept: dict[ContentHash, Look | None] = {}
-        for start in range(0, len(ids), _WINDOW_IMAGES):
-            some = ids[start : start + _WINDOW_IMAGES]
-            records = self._catalogue.images(some)
-            new = [record for record in records.values() if self._looks.get(record.hash) is None]
-            for hash, future in list(self._decoding(new)):
-                kept[hash] = self._look(future, partial(report, start, len(ids)))
-            for id in some:
-                hash = records[id].hash if id in records else ContentHash(b"")
-                looks.append(kept.setdefault(hash, self._looks.get(hash)))
-            report(start + len(some), len(ids))
-        self._looks = kept
+        needed: set[ContentHash] = set()
+        n_kept = len(known)
+        try:
+            for start in range(0, len(ids), _WINDOW_IMAGES):
+                records = self._catalogue.images(ids[start : start + _WINDOW_IMAGES])
+                new = [record for record in records.values() if record.hash not in known]
+                for hash, future in list(self._decoding(new)):
+                    if (seen := self._look(future, partial(report, start, len(ids)))) is not None:
+                        known[hash] = seen
+                for id in ids[start : start + _WINDOW_IMAGES]:
+                    hash = records[id].hash if id in records else ContentHash(b"")
+                    looks.append(known.get(hash))
+                    needed.add(hash)
+                if len(known) >= n_kept + _KEPT_EVERY:
+                    self._keeping.keep(known)
+                    n_kept = len(known)
+                report(len(looks), len(ids))
+        finally:
+            if len(known) > 2 * len(needed) + _KEPT_EVERY and len(looks) == len(ids):
+                self._looks = known = {hash: seen for hash, seen in known.items() if hash in needed}
+            if len(known) != n_kept:
+                self._keeping.keep(known)
         return looks
+
+    def _known(self) -> dict[ContentHash, Look]:
+        if self._looks is None:
+            self._looks = dict(self._keeping.read())
+        return self._looks
 
     def _decoding(self, records: Sequence[ImageRecord]) -> Iterator[tuple[ContentHash, Future[Decoded]]]:
         for record in records:

@@ -20,6 +20,9 @@ from indexer.types import Matrix, Pixels
 Look: TypeAlias = NDArray[np.uint64]
 """Hashes of a picture's frames, (N_FRAMES, 3), the whole first; of 192 bits 143 are signs and 48 colours."""
 
+VERSION: Final = 1
+"""Raised whenever the same pixels may come to look otherwise."""
+
 MOST_BITS: Final = 36
 """Bits that may differ. Of 178,500 pairs of files of unlike photographs none differed in fewer than 38."""
 

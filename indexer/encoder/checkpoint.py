@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import open_clip
-from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-from indexer.encoder.hub import HubFile
+from indexer.encoder.hub import HubFile, how_to_convert
 from indexer.encoder.weights import SAFE_SUFFIX, TORCH_SUFFIXES
 from indexer.errors import ConfigError
 from indexer.types import Preprocess
@@ -23,7 +23,7 @@ DEMO: Final = "demo"
 
 _DEMO_FILE: Final = Path(__file__).parent / "demo_model" / f"lookalike-demo{SAFE_SUFFIX}"
 _FOLDER_CONFIG: Final = "open_clip_config.json"
-_FOLDER_WEIGHTS: Final = (HF_SAFE_WEIGHTS_NAME, "model.safetensors", HF_WEIGHTS_NAME)
+_FOLDER_WEIGHTS: Final = (HF_SAFE_WEIGHTS_NAME, "model.safetensors")
 
 Mode: TypeAlias = Literal["exact", "scaled"]
 
@@ -61,10 +61,9 @@ def resolve(name: str, pretrained: str, mode: Mode = "exact") -> Checkpoint:
 
     Args:
         name: An architecture of open_clip's registry, or `demo`.
-        pretrained: A tag of the registry; a file (open_clip's safetensors or PyTorch format, or safetensors in Hugging
-            Face's naming); a folder with `open_clip_config.json` and such a file; or `random` or `random:SEED` for
-            untrained weights. A folder is told from a tag by a / in its path; paths may be relative to the working
-            directory.
+        pretrained: A tag of the registry; a safetensors file, in open_clip's or Hugging Face's naming; a folder with
+            `open_clip_config.json` and such a file; or `random` or `random:SEED` for untrained weights. A folder is
+            told from a tag by a / in its path; paths may be relative to the working directory.
         mode: Carried into `Checkpoint.preprocess`.
 
     Raises:
@@ -101,8 +100,7 @@ def _from_tag(name: str, tag: str, mode: Mode) -> Checkpoint:
         # The registry lists some weights under an architecture with the other activation; the weights know best.
         config["quick_gelu"] = True
     repo, _, file = entry["hf_hub"].rpartition("/")
-    safe = HF_SAFE_WEIGHTS_NAME if not file else Path(file).with_suffix(SAFE_SUFFIX).name
-    source = HubFile(repo, tuple(dict.fromkeys((safe, file or HF_WEIGHTS_NAME))))
+    source = HubFile(repo, Path(file or HF_SAFE_WEIGHTS_NAME).with_suffix(SAFE_SUFFIX).name)
     return Checkpoint(name, tag, config, _preprocess(config, entry, mode), source, _tokenizer(config))
 
 
@@ -115,6 +113,12 @@ def _from_path(name: str, pretrained: str, mode: Mode) -> Checkpoint:
         path = inside[0]
     elif not path.is_file():
         raise ConfigError(f"model.pretrained: no file or folder is at {path.absolute()}")
+    if path.suffix in TORCH_SUFFIXES:
+        safe = str(path.with_suffix(SAFE_SUFFIX))
+        raise ConfigError(
+            f"model.pretrained: {path} is pickled, and nothing is unpickled here; "
+            f"{how_to_convert(name, str(path), safe)}"
+        )
     beside = path.with_name(_FOLDER_CONFIG)
     if beside.is_file():
         return _from_files(name, pretrained, path, beside, mode)

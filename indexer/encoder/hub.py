@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,34 +19,32 @@ from indexer.errors import ModelUnavailable
 _log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_S: Final = 5.0
-"""How long the hub may take to say what it has. Its own client would go on trying for half a minute."""
+"""How long the hub may take to say what it has."""
 
 LOG_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file of a repository on the hub; `names` are tried in order."""
+    """A file of a repository on the hub."""
 
     repo: str
-    names: tuple[str, ...]
+    name: str
 
 
 def cached(file: HubFile) -> Path | None:
     """Where a hub's file lies on this machine, in the hub's cache; None if it does not."""
-    for name in file.names:
-        path = huggingface_hub.try_to_load_from_cache(file.repo, name)
-        if isinstance(path, str):
-            return Path(path)
-    return None
+    path = huggingface_hub.try_to_load_from_cache(file.repo, file.name)
+    return Path(path) if isinstance(path, str) else None
 
 
-def fetch(file: HubFile, model: str, n_bytes: Callable[[], int]) -> Path:
+def fetch(file: HubFile, model: str, tag: str, n_bytes: Callable[[], int]) -> Path:
     """Where a hub's file lies on this machine: found in the hub's cache, else downloaded with its progress on stderr.
 
     Args:
         file: What to look for.
-        model: What people call it, for the message.
+        model: Name of the architecture, for the message.
+        tag: Name of the weights.
         n_bytes: About how long it is; asked for only when it cannot be had.
 
     Raises:
@@ -57,11 +54,14 @@ def fetch(file: HubFile, model: str, n_bytes: Callable[[], int]) -> Path:
     if path is not None:
         return path
     try:
-        name = _offered(file)
-        _log.info("Downloading %s of %s", name, file.repo)
-        return Path(huggingface_hub.hf_hub_download(file.repo, name, tqdm_class=_Bar))
-    except (HTTPError, EntryNotFoundError, OSError) as error:
-        raise ModelUnavailable(_ways_out(file, model, n_bytes(), error)) from error
+        # The hub's own client would go on trying for half a minute.
+        huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(file.repo, file.name), timeout=PROBE_TIMEOUT_S)
+        _log.info("Downloading %s of %s", file.name, file.repo)
+        return Path(huggingface_hub.hf_hub_download(file.repo, file.name, tqdm_class=_Bar))
+    except EntryNotFoundError as error:
+        raise ModelUnavailable(_not_offered(file, model, tag)) from error
+    except (HTTPError, OSError) as error:
+        raise ModelUnavailable(_ways_out(file, f"{model} / {tag}", n_bytes(), error)) from error
 
 
 class _Bar(tqdm):  # type: ignore[misc]  # tqdm brings no types
@@ -73,22 +73,29 @@ class _Bar(tqdm):  # type: ignore[misc]  # tqdm brings no types
         super().__init__(*args, **settings)
 
 
-def _offered(file: HubFile) -> str:
-    """The first of the names that the repository holds."""
-    for name in file.names:
-        with suppress(EntryNotFoundError):
-            huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(file.repo, name), timeout=PROBE_TIMEOUT_S)
-            return name
-    raise EntryNotFoundError(f"{file.repo} holds none of {', '.join(file.names)}")
+def how_to_convert(model: str, pretrained: str, safe: str) -> str:
+    """What to do about weights that are published pickled only."""
+    return (
+        f"if you trust it, convert it once, and set `[model] pretrained` to what comes out:\n"
+        f'python -c "import open_clip, safetensors.torch as safe; '
+        f'safe.save_model(open_clip.create_model({model!r}, pretrained={pretrained!r}), {safe!r})"'
+    )
+
+
+def _not_offered(file: HubFile, model: str, tag: str) -> str:
+    return (
+        f"{file.repo} holds no {file.name}: what it holds is pickled, and nothing is unpickled here; "
+        f"{how_to_convert(model, tag, f'./{model}.safetensors')}"
+    )
 
 
 def _ways_out(file: HubFile, model: str, n_bytes: int, error: Exception) -> str:
     cause = (str(error) or type(error).__name__).splitlines()[0]
     return (
         f"The weights of {model} are not on this machine and could not be downloaded ({cause}).\n"
-        f"Missing: {file.names[0]} of {file.repo}, about {n_bytes / 1e9:.1f} GB. Three ways out:\n"
+        f"Missing: {file.name} of {file.repo}, about {n_bytes / 1e9:.1f} GB. Three ways out:\n"
         f"  1. connect this machine to the hub ({constants.ENDPOINT}) and start again: it is downloaded once, "
         f"to {constants.HF_HUB_CACHE};\n"
-        f'  2. put the file anywhere on this machine and set `[model] pretrained = "/path/to/{file.names[0]}"`;\n'
+        f'  2. put the file anywhere on this machine and set `[model] pretrained = "/path/to/{file.name}"`;\n'
         f"  3. try the small demo model that comes with the program: `indexer demo`."
     )

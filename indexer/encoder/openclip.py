@@ -126,8 +126,7 @@ def _gather(checkpoint: Checkpoint, digests: Path | None) -> tuple[Any, Weights,
         model = build(checkpoint.config)
         return model, untrained(model, source.seed), f"random-{source.seed}"
     if isinstance(source, HubFile):
-        name = f"{checkpoint.model} / {checkpoint.pretrained}"
-        source = fetch(source, name, lambda: parameter_bytes(checkpoint.config))
+        source = fetch(source, checkpoint.model, checkpoint.pretrained, lambda: parameter_bytes(checkpoint.config))
     return build(checkpoint.config), read_weights(source), weights_digest(source, digests)
 
 

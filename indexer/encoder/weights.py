@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,8 @@ Weights: TypeAlias = Mapping[str, Callable[[], Tensor]]
 """Name -> reader of one tensor, so that no more than one is in memory beside the model."""
 
 SAFE_SUFFIX: Final = ".safetensors"
-TORCH_SUFFIXES: Final = (".pt", ".pth", ".bin")
+TORCH_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt")
+"""Of PyTorch's own format, which is a pickle."""
 
 _HF_MARK: Final = "vision_model."
 _HF_NAMES: Final = (
@@ -44,20 +44,19 @@ _HF_TRANSPOSED: Final = {"visual_projection.weight": "visual.proj", "text_projec
 def read_weights(path: Path) -> Weights:
     """Open a checkpoint; tensors are read when asked for.
 
-    Takes safetensors, and PyTorch's own format as far as it holds tensors only (nothing is unpickled). Tensors in the
-    naming of Hugging Face's `CLIPModel` and `CLIPVisionModelWithProjection` come out under open_clip's names.
+    Takes safetensors only: PyTorch's own format is pickled, and what is pickled is not read here. Tensors in the naming
+    of Hugging Face's `CLIPModel` and `CLIPVisionModelWithProjection` come out under open_clip's names.
 
     Raises:
-        CheckpointMismatch: The file is broken, of another kind, or holds more than tensors.
+        CheckpointMismatch: The file is broken, or of another kind.
     """
     try:
-        weights = _read_safe(path) if path.suffix == SAFE_SUFFIX else _read_torch(path)
+        weights = _read_safe(path)
         return _from_hugging_face(weights) if is_hugging_face(weights) else weights
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
+    except (SafetensorError, RuntimeError, EOFError, OSError, KeyError, TypeError) as error:
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointMismatch(
-            f"{path} cannot be read as a checkpoint ({cause}); a whole open_clip {SAFE_SUFFIX} file is wanted, "
-            "or a PyTorch file that holds a state dict of tensors and nothing else"
+            f"{path} cannot be read as a checkpoint ({cause}); a whole {SAFE_SUFFIX} file is wanted"
         ) from error
 
 
@@ -69,19 +68,6 @@ def is_hugging_face(weights: Weights) -> bool:
 def _read_safe(path: Path) -> Weights:
     file = safe_open(path, framework="pt")
     return {name: partial(file.get_tensor, name) for name in file.offset_keys()}  # type: ignore[no-untyped-call]
-
-
-def _read_torch(path: Path) -> Weights:
-    found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if not isinstance(found, dict):
-        raise TypeError(f"it holds a {type(found).__name__}")
-    state = found.get("state_dict", found)
-    # DistributedDataParallel saves everything under "module.".
-    return {
-        name.removeprefix("module."): partial(_itself, tensor)
-        for name, tensor in state.items()
-        if isinstance(tensor, Tensor)
-    }
 
 
 def _from_hugging_face(weights: Weights) -> Weights:
@@ -101,10 +87,6 @@ def _open_clip_name(name: str) -> str:
     for theirs, ours in _HF_NAMES:
         name = name.replace(theirs, ours)
     return name
-
-
-def _itself(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 def _transposed(read: Callable[[], Tensor]) -> Tensor:

@@ -97,7 +97,7 @@ def _as_store_error(config: Config) -> Iterator[None]:
 
 
 def open_reader(config: Config) -> RunningEngine:
-    """Open the store to answer questions only, beside a server or without one. Changes nothing.
+    """Open the store to answer questions only, beside a server or without one. Changes nothing that it has not made up.
 
     Raises:
         StoreError: There is no store yet, or it cannot be opened.

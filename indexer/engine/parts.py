@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from indexer.catalogue.sqlite import SqliteCatalogue
 from indexer.config import Config
+from indexer.duplicates.look import VERSION as LOOK_VERSION
 from indexer.engine.devices import devices_of, machine_at, open_lane
 from indexer.engine.examining import Premises
 from indexer.engine.guard import RootGuard
@@ -32,6 +33,7 @@ from indexer.recommend import Machine, batch_size, decode_workers
 from indexer.rescan import Rescans
 from indexer.restore import refill, unsearchable
 from indexer.store.data_dir import DataDir
+from indexer.store.looks import KeptLooks
 from indexer.store.tuned import read_tuning
 from indexer.store.tuned_index import read_index_tuning
 from indexer.types import BatchLimit, EmbeddingSpace, FileContent, FilePath, Preprocess, Tuning
@@ -85,6 +87,7 @@ class Parts:
     tuning: Tuning | None
     read: Callable[[FilePath], FileContent]
     folders: tuple[FilePath, ...]
+    looks: KeptLooks
 
 
 def open_model(config: Config, data: DataDir, stack: ExitStack) -> Model:
@@ -184,6 +187,7 @@ def open_parts(
         tuning=model.tuning,
         read=partial(read_file, max_bytes=config.decode.max_file_bytes),
         folders=tuple(watched_folders(config)),
+        looks=KeptLooks(data.looks, space.preprocess, LOOK_VERSION),
     )
 
 

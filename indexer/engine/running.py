@@ -116,7 +116,7 @@ class RunningEngine:
         self._thumbnails = Thumbnails(parts.decoder, parts.read)
         self._duplicating = Duplicating(
             parts.catalogue,
-            Finder(parts.index, parts.catalogue, parts.decoder, parts.read).find,
+            Finder(parts.index, parts.catalogue, parts.decoder, parts.read, parts.looks).find,
             n_changes=lambda: inflow.committer.n_index_changes if inflow else 0,
         )
         alone = threading.Lock()

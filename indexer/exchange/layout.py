@@ -74,6 +74,8 @@ def write(
 
 def read_space(folder: Path) -> Mapping[str, Any] | None:
     """The embedding space that is told; None where none is. Raises `InputError` if it cannot be read."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; name one that `indexer export` or clip-retrieval has written")
     try:
         told = json.loads((folder / _SPACE).read_bytes())
     except FileNotFoundError:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
 
 import numpy as np
 
 from indexer.asker import results
-from indexer.errors import InputError
+from indexer.errors import ImageRefused, InputError
 from indexer.geometry import Geometry
 from indexer.ports import Decoder, Embedder
 from indexer.types import EmbeddedImage, Embeddings, Matrix, content_hash
+
+T = TypeVar("T")
 
 _N_KEPT = 512
 
@@ -30,8 +34,8 @@ class Embedding:
     def images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
         """Features and joint embeddings of pictures' bytes; raises `ImageRefused` for the first that cannot be used."""
         decoding = [self._decoder.decode(data, urgent=True) for data in images]
-        decoded = results(decoding)
-        features = results([self._embedder.embed_image(each.pixels, urgent=True) for each in decoded])
+        decoded = _each(images, decoding)
+        features = _each(images, [self._embedder.embed_image(each.pixels, urgent=True) for each in decoded])
         joint = self._geometry.joint(np.stack(features)) if features and self._geometry.has_joint else None
         return [
             EmbeddedImage(content_hash(data).hex(), feature.astype(np.float32), joint[i] if joint is not None else None)
@@ -69,3 +73,13 @@ class Embedding:
             while len(self._kept) > _N_KEPT:
                 self._kept.popitem(last=False)
         return [known[key] for key in keys]
+
+
+def _each(images: Sequence[bytes], futures: Sequence[Future[T]]) -> list[T]:
+    """What they come to; a refusal tells which picture it is of."""
+    try:
+        return results(futures)
+    except ImageRefused as e:
+        done = (future for future in zip(images, futures, strict=True) if future[1].done())
+        e.hash = next(content_hash(data) for data, future in done if not future.cancelled() and future.exception() is e)
+        raise

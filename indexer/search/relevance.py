@@ -32,7 +32,7 @@ N_LEAST = 20
 
 CHANCE = 2.0
 """Spreads above the centre that chance reaches."""
-WORDS_SHARE, PICTURES_SHARE = 0.75, 0.5
+WORDS_SHARE, PICTURES_SHARE = 0.82, 0.5
 
 _Q16, _Q75 = 0.9945, 0.6745
 """Distances of the 16th and the 75th percentile from the middle, in standard deviations."""

@@ -42,6 +42,7 @@ class DataDir:
         tuned_index: What was measured of searches.
         gated: What was measured of precisions.
         standing: Standing queries.
+        looks: What was seen of pictures in search of duplicates.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,6 +54,7 @@ class DataDir:
         self.tuned_index = path / "tuned-index.json"
         self.gated = path / "gated.json"
         self.standing = path / "standing.json"
+        self.looks = path / "looks"
         self._lock_file = path / "lock"
         self._descriptor: int | None = None
 

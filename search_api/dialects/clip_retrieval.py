@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from indexer.errors import ImageRefused, NotFound
 from indexer.ports import Engine
-from indexer.types import ImageQuery, Query, TextQuery, VectorQuery, display_path
+from indexer.types import ImageQuery, Options, Query, TextQuery, VectorQuery, display_path
 from search_api.bodies import UNTYPED, ApiRequest, FaultError
 from search_api.errors import Fault, Wording
 from search_api.keys import QUESTION
@@ -59,8 +59,8 @@ class KnnRequest(Struct, frozen=True):
         Annotated[
             bool,
             Meta(
-                description="Changes nothing: files of the same bytes are always one hit, pictures that only look "
-                "alike always several."
+                description="Whether pictures that look nearly the same are one hit, the best of them; files of the "
+                "same bytes always are."
             ),
         ]
         | None
@@ -128,7 +128,8 @@ def _query(asked: KnnRequest, dims: tuple[int, int | None], settings: ApiSetting
 def _search(service: Service, asked: KnnRequest) -> list[KnnHit]:
     engine, settings = service.engine, service.settings
     n_hits = min(asked.num_result_ids or asked.num_images, settings.max_limit)
-    found = service.search(_query(asked, engine.dims, settings), n_hits).hits
+    options = Options(fold_near=bool(asked.deduplicate))
+    found = service.search(_query(asked, engine.dims, settings), n_hits, options=options).hits
     return [
         KnnHit(
             hit.id,
@@ -176,8 +177,8 @@ _REFUSALS = refusals(413, 415, 422, wording=WORDING)
 async def clip_retrieval_knn(request: ApiRequest, data: JSONBody[KnnRequest]) -> Json[list[KnnHit]]:
     """Find pictures as clip-retrieval's clients ask for it. JSON is taken whatever its Content-Type says.
 
-    Accepted and ignored: `deduplicate` (files of the same bytes are one hit in any case), `indice_name`,
-    `use_safety_model`, `use_violence_detector`, `use_mclip`, `aesthetic_score`, `aesthetic_weight`.
+    Accepted and ignored: `indice_name`, `use_safety_model`, `use_violence_detector`, `use_mclip`, `aesthetic_score`,
+    `aesthetic_weight`.
     """
     service = request.service
     return await service.answer(lambda: _search(service, data))

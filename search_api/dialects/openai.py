@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from litestar import get, post
 from litestar.params import JSONBody
@@ -21,15 +23,20 @@ from search_api.bodies import IMAGES_ANYWHERE, ApiRequest, FaultError
 from search_api.errors import Fault, Problem, Wording
 from search_api.keys import QUESTION
 from search_api.openapi import Records, refusals
-from search_api.pictures import from_base64
+from search_api.pictures import from_base64, placed
 from search_api.queries import words
 from search_api.responses import Json
 from search_api.schemas import Base64
 from search_api.service import Service
-from search_api.settings import MAX_TEXT_CHARS, ApiSettings
+from search_api.settings import MAX_TEXT_CHARS
 
-MAX_IMAGES = 32
-"""Pictures in one request: half of what may wait for a decoder, so that others still get a turn."""
+MAX_INPUTS = 2048
+"""As many as OpenAI takes in one request."""
+
+_TEXTS_AT_ONCE, _IMAGES_AT_ONCE = 256, 32
+"""The others of one request wait, so that other requests get a turn."""
+
+T = TypeVar("T")
 
 _DATA_URI = re.compile(r"data:(image/|[^,\s]*;base64,)")
 
@@ -162,7 +169,7 @@ class _Input(NamedTuple):
     is_image: bool
 
 
-def _inputs(asked: EmbeddingsRequest, settings: ApiSettings) -> list[_Input]:
+def _inputs(asked: EmbeddingsRequest) -> list[_Input]:
     """Everything to be embedded, in order.
 
     Raises:
@@ -173,10 +180,8 @@ def _inputs(asked: EmbeddingsRequest, settings: ApiSettings) -> list[_Input]:
     inputs = _of_chat(asked.messages) if asked.messages is not None else _of_list(asked)
     if not inputs:
         raise FaultError([Fault("input", "There is nothing to embed.")])
-    n_images = sum(each.is_image for each in inputs)
-    for n, most, what in ((n_images, MAX_IMAGES, "pictures"), (len(inputs) - n_images, settings.max_texts, "texts")):
-        if n > most:
-            raise FaultError([Fault("input", f"{n} {what} came, {most} are allowed in one request.")])
+    if len(inputs) > MAX_INPUTS:
+        raise FaultError([Fault("input", f"{len(inputs)} inputs came, {MAX_INPUTS} are allowed in one request.")])
     return inputs
 
 
@@ -228,17 +233,26 @@ def _embeddings(service: Service, asked: EmbeddingsRequest) -> EmbeddingsAnswer:
         raise NoTextTower("The model in use has no space that texts and pictures share.")
     if asked.dimensions and asked.dimensions != joint:
         raise FaultError([Fault("dimensions", f"Embeddings have {joint} numbers here, and are not shortened.")])
-    inputs = _inputs(asked, settings)
+    inputs = _inputs(asked)
     texts = [words(each.value, each.field) for each in inputs if not each.is_image]
-    images = [from_base64(each.value, settings.max_body_bytes, each.field) for each in inputs if each.is_image]
+    images = [
+        (each.field, from_base64(each.value, settings.max_body_bytes, each.field)) for each in inputs if each.is_image
+    ]
     rows = {
-        False: iter(engine.embed_texts(texts) if texts else ()),
-        True: iter(_joint_of(engine, images) if images else ()),
+        False: _in_parts(engine.embed_texts, texts, _TEXTS_AT_ONCE),
+        True: _in_parts(partial(_joint_of, engine), [data for _, data in images], _IMAGES_AT_ONCE),
     }
     in_base64 = "base64" in (asked.encoding_format, asked.embedding_type)
-    data = [Embedding(i, _encoded(next(rows[each.is_image]), in_base64)) for i, each in enumerate(inputs)]
+    with placed(lambda: images):
+        data = [Embedding(i, _encoded(next(rows[each.is_image]), in_base64)) for i, each in enumerate(inputs)]
     n_words = sum(len(text.split()) for text in texts)
     return EmbeddingsAnswer(data, engine.space.model, Usage(n_words, n_words))
+
+
+def _in_parts(embed: Callable[[list[T]], Iterable[Matrix]], inputs: list[T], n: int) -> Iterator[Matrix]:
+    """One embedding (j,) for each, `n` inputs at once, as they are asked for."""
+    for at in range(0, len(inputs), n):
+        yield from embed(inputs[at : at + n])
 
 
 def _joint_of(engine: Engine, images: list[bytes]) -> list[Matrix]:
@@ -266,7 +280,8 @@ _REFUSALS = refusals(413, 415, 422, wording=WORDING)
 async def openai_embeddings(request: ApiRequest, data: JSONBody[EmbeddingsRequest]) -> Json[EmbeddingsAnswer]:
     """Embed texts and pictures as OpenAI's clients ask for it. All embeddings are comparable with each other.
 
-    `base_url` is this service's address with `/v1`, `api_key` its key, or anything where it has none.
+    `base_url` is this service's address with `/v1`, `api_key` its key, or anything where it has none. One input that
+    cannot be used refuses the whole request, as there, and `param` names it.
     """
     service = request.service
     return await service.answer(lambda: _embeddings(service, data))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from litestar import get, post
+from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody, QueryParameter
 
 from indexer.types import PLAIN, IdQuery, ImageQuery, Options, Query
@@ -12,8 +14,8 @@ from search_api.answers import search_answer
 from search_api.bodies import ApiRequest
 from search_api.keys import QUESTION
 from search_api.openapi import ImageIdPath, ImageUpload, refusals
-from search_api.pictures import raw_upload, read_image
-from search_api.queries import image_id, options_of, query_of
+from search_api.pictures import placed, raw_upload, read_image
+from search_api.queries import image_id, options_of, pictures_of, query_of
 from search_api.responses import Json
 from search_api.schemas import SearchAnswer, SearchRequest
 from search_api.service import Service
@@ -34,17 +36,41 @@ Cut = Annotated[
 ]
 
 
-def _ask(service: Service, query: Query, limit: int, offset: int, options: Options = PLAIN) -> SearchAnswer:
-    most = min(limit, service.settings.max_limit)
-    return search_answer(service.search(query, most, offset, options), service.engine.space, most, offset)
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which hits, and how arranged, as parameters say it."""
+
+    limit: int = LIMIT
+    offset: int = 0
+    options: Options = PLAIN
+
+
+def page_of(
+    limit: Limit = LIMIT,
+    offset: Offset = 0,
+    score_threshold: Threshold = None,
+    diversity: Diversity = 0.0,
+    collapse: Collapse = "content",
+    cut: Cut = None,
+) -> Page:
+    """The simple options of a search, for routes that take them as parameters."""
+    options = Options(
+        score_threshold=score_threshold, diversity=diversity, fold_near=collapse == "near", cut=cut == "auto"
+    )
+    return Page(limit, offset, options)
+
+
+PAGED = {"page": Provide(page_of, sync_to_thread=False)}
+
+
+def _ask(service: Service, query: Query, page: Page) -> SearchAnswer:
+    most = min(page.limit, service.settings.max_limit)
+    found = service.search(query, most, page.offset, page.options)
+    return search_answer(found, service.engine.space, most, page.offset)
 
 
 def _like(service: Service, data: bytes) -> SearchAnswer:
-    return _ask(service, ImageQuery(data), LIMIT, 0)
-
-
-def _options(threshold: float | None, diversity: float, collapse: str, cut: str | None) -> Options:
-    return Options(score_threshold=threshold, diversity=diversity, fold_near=collapse == "near", cut=cut == "auto")
+    return _ask(service, ImageQuery(data), Page())
 
 
 @post("/api/search", status_code=200, tags=["search"], opt={QUESTION: True}, responses=refusals(404, 413, 415, 422))
@@ -64,7 +90,8 @@ async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[Sea
 
     def work() -> SearchAnswer:
         query = query_of(data, service.engine.dims, service.settings)
-        return _ask(service, query, data.limit, data.offset, options_of(data))
+        with placed(lambda: pictures_of(data, service.settings)):
+            return _ask(service, query, Page(data.limit, data.offset, options_of(data)))
 
     return await service.answer(work)
 
@@ -74,42 +101,24 @@ async def search(request: ApiRequest, data: JSONBody[SearchRequest]) -> Json[Sea
     status_code=200,
     tags=["search"],
     middleware=[raw_upload(_like)],
+    dependencies=PAGED,
     opt={QUESTION: True},
     operation_class=ImageUpload,
     responses=refusals(413, 415, 422),
 )
-async def search_image(
-    request: ApiRequest,
-    limit: Limit = LIMIT,
-    offset: Offset = 0,
-    score_threshold: Threshold = None,
-    diversity: Diversity = 0.0,
-    collapse: Collapse = "content",
-    cut: Cut = None,
-) -> Json[SearchAnswer]:
+async def search_image(request: ApiRequest, page: NamedDependency[Page]) -> Json[SearchAnswer]:
     """Find pictures like the one that is sent."""
     service = request.service
-    options = _options(score_threshold, diversity, collapse, cut)
     data = await read_image(request, service.settings.max_body_bytes)
-    return await service.answer(lambda: _ask(service, ImageQuery(data), limit, offset, options))
+    return await service.answer(lambda: _ask(service, ImageQuery(data), page))
 
 
-@get("/api/images/{id:str}/similar", tags=["search"], responses=refusals(404, 422))
-async def similar(
-    request: ApiRequest,
-    id: ImageIdPath,
-    limit: Limit = LIMIT,
-    offset: Offset = 0,
-    score_threshold: Threshold = None,
-    diversity: Diversity = 0.0,
-    collapse: Collapse = "content",
-    cut: Cut = None,
-) -> Json[SearchAnswer]:
+@get("/api/images/{id:str}/similar", tags=["search"], dependencies=PAGED, responses=refusals(404, 422))
+async def similar(request: ApiRequest, id: ImageIdPath, page: NamedDependency[Page]) -> Json[SearchAnswer]:
     """Find pictures like one that is indexed; nothing is encoded."""
     service = request.service
     query = IdQuery(image_id(id))
-    options = _options(score_threshold, diversity, collapse, cut)
-    return await service.answer(lambda: _ask(service, query, limit, offset, options))
+    return await service.answer(lambda: _ask(service, query, page))
 
 
 ROUTES = [search, search_image, similar]

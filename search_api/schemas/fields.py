@@ -42,18 +42,24 @@ Paths = Annotated[
     Meta(description="All its files, sorted; those that fit `where` first.", examples=[["/pictures/car.jpg"]]),
 ]
 Pixels = Annotated[int, Meta(description="Pixels, EXIF-upright.", examples=[640])]
-Format = Annotated[str, Meta(examples=["JPEG"])]
+Format = Annotated[str, Meta(examples=["jpeg"])]
 Bytes = Annotated[int, Meta(description="Bytes.", examples=[86_000])]
 Time = Annotated[str, Meta(description="RFC 3339, UTC.", examples=["2026-11-22T12:00:00Z"])]
 ThumbnailUrl = Annotated[str, Meta(examples=[f"/api/images/{EXAMPLE_ID}/thumbnail"])]
 Weight = Annotated[float, Meta(ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="Below zero: be unlike this.", examples=[1])]
 Diversity = Annotated[
-    float, Meta(ge=0, le=1, description="0: by score alone. Towards 1: unlike each other.", examples=[0.3])
+    float,
+    Meta(
+        ge=0, le=1, description="0: by score alone. Towards 1: unlike each other, among the best 1000.", examples=[0.3]
+    ),
 ]
 ScoreThreshold = Annotated[float, Meta(ge=-1.01, le=1.01, description="Least score of a hit.", examples=[0.2])]
 Collapse = Annotated[
     Literal["content", "near"],
-    Meta(description="`near`: near-duplicates are folded into the best of them, and counted as `n_alike`."),
+    Meta(
+        description="`near`: near-duplicates are folded into the best of them, and counted as `n_alike`; "
+        "the answer ends with the best 1000."
+    ),
 ]
 Cut = Annotated[Literal["auto"], Meta(description="End where hits stop being better than chance, see `cut_score`.")]
 Pattern = Annotated[str, Meta(min_length=1, max_length=1000)]

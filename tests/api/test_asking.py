@@ -23,7 +23,7 @@ from indexer.types import (
 )
 from search_api.settings import ApiSettings
 from tests.api.conftest import serving
-from tests.fakes.engine import DIM, FakeEngine, id_of, picture
+from tests.fakes.engine import BROKEN, DIM, FakeEngine, id_of, picture
 
 Http = TestClient[Litestar]
 
@@ -168,3 +168,11 @@ def test_pictures_in_a_mixture_may_be_large_and_nothing_else() -> None:
         assert http.post("/api/search", json={"query": [{"vector": [0.125] * 400}]}).status_code == 413
         assert http.post("/api/search", json={"query": [{"text": "a"}] * 100}).status_code == 413
         assert http.post("/api/search", json={"query": [{"text": "a"}], "text": "b" * 600}).status_code == 413
+
+
+def test_a_picture_that_cannot_be_used_is_named_among_others(http: Http) -> None:
+    good, broken = (base64.b64encode(data).decode() for data in (picture(1), BROKEN))
+    response = http.post("/api/search", json={"query": [{"text": "a"}, {"image": good}, {"image": broken}]})
+    assert response.status_code == 422
+    assert response.json()["reason"] == "corrupt"
+    assert [fault["field"] for fault in response.json()["errors"]] == ["query[2].image"]

@@ -11,7 +11,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from indexer.errors import ImageRefused, NotFound, Overloaded
-from indexer.types import ImageQuery, Reason, TextQuery, VectorQuery
+from indexer.types import ImageQuery, Options, Reason, TextQuery, VectorQuery
 from search_api.settings import ApiSettings
 from tests.api.conftest import serving
 from tests.fakes.engine import JPEG, FakeEngine, id_of, picture
@@ -75,6 +75,14 @@ def test_as_many_hits_as_num_result_ids_and_else_as_num_images(http: Http) -> No
     assert len(ask(http, asked(text="a", num_images=3, num_result_ids=None))) == 3
     assert len(ask(http, {"text": "a"})) == 5
     assert len(ask(http, asked(text="a", num_images=40, num_result_ids=3000))) == 5
+
+
+@pytest.mark.parametrize(("deduplicate", "folds"), [(True, True), (False, False), (None, False)])
+def test_near_duplicates_are_one_hit_on_request(
+    http: Http, engine: FakeEngine, deduplicate: bool | None, folds: bool
+) -> None:
+    ask(http, asked(text="a", deduplicate=deduplicate))
+    assert ("options", Options(fold_near=folds)) in engine.calls or not folds
 
 
 def test_more_hits_than_are_allowed_are_not_given(engine: FakeEngine) -> None:

@@ -14,10 +14,10 @@ from litestar.testing import TestClient
 
 from indexer.errors import ImageRefused, NoTextTower, Overloaded
 from indexer.types import Reason
-from search_api.dialects.openai import MAX_IMAGES
+from search_api.dialects.openai import MAX_INPUTS
 from search_api.settings import ApiSettings
 from tests.api.conftest import serving
-from tests.fakes.engine import JOINT, JPEG, SPACE, FakeEngine, picture, vector_of
+from tests.fakes.engine import BROKEN, JOINT, JPEG, SPACE, FakeEngine, picture, vector_of
 
 Http = TestClient[Litestar]
 URL = "/v1/embeddings"
@@ -133,6 +133,21 @@ def test_every_input_gets_its_own_embedding_whatever_the_order(
     assert rows(shared[1], input=wire) == expected
 
 
+def test_as_many_inputs_as_openai_takes_are_taken_and_go_to_the_engine_in_parts(http: Http, engine: FakeEngine) -> None:
+    inputs = [str(i % 50) for i in range(1000)] + [uri(i % 5) for i in range(70)]
+    expected = [of_text(text) for text in inputs[:1000]] + [of_image(i % 5) for i in range(70)]
+    assert rows(http, input=inputs) == expected
+    sizes = [len(argument) for _, argument in engine.calls if isinstance(argument, list)]
+    assert sizes == [256, 256, 256, 232, 32, 32, 6]
+
+
+def test_one_that_cannot_be_used_refuses_all_and_is_named(http: Http) -> None:
+    broken = base64.b64encode(BROKEN).decode()
+    found = fault(http, 422, {"input": ["a", uri(1), {"image": broken}, uri(2)]})
+    assert (found["param"], found["code"]) == ("input[2].image", "corrupt")
+    assert fault(http, 422, {"input": [*[uri(1)] * 40, f"data:image/png;base64,{broken}"]})["param"] == "input[40]"
+
+
 def test_the_model_in_use_is_listed(http: Http) -> None:
     assert http.get("/v1/models").json() == {
         "object": "list",
@@ -164,8 +179,7 @@ def test_the_model_in_use_is_listed(http: Http) -> None:
         ({"input": [{"text": " "}]}, "input[0].text"),
         ({"input": [{"image": "@"}]}, "input[0].image"),
         ({"input": "data:image/png,abc"}, "input"),
-        ({"input": ["a"] * 257}, "input"),
-        ({"input": [uri(0)] * (MAX_IMAGES + 1)}, "input"),
+        ({"input": ["a"] * (MAX_INPUTS + 1)}, "input"),
         ({"input": "a", "dimensions": JOINT - 1}, "dimensions"),
         ({"input": "a", "dimensions": -1}, "dimensions"),
         ({"input": "a", "encoding_format": "int8"}, "encoding_format"),

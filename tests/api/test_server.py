@@ -17,7 +17,7 @@ from contextlib import suppress
 import pytest
 
 from indexer.errors import ConfigError, IndexerError, Unreachable
-from indexer.types import IndexNews
+from indexer.types import IndexNews, TextQuery
 from search_api.client import Client
 from search_api.protocol import MAX_HEADER_BYTES, NEVER
 from search_api.server import Server, bind
@@ -273,6 +273,20 @@ def test_requests_behind_one_that_nobody_reads_end_without_a_word(
         assert eventually(lambda: n_stuck(server) == 1)
         assert eventually(lambda: n_connections(server) == 0)
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+def test_nothing_is_worked_out_for_a_client_that_has_not_read_the_answer_before(connect: Connect) -> None:
+    engine = FakeEngine(1000)
+    with running(engine, ApiSettings()) as server, Client(server.url) as another:
+        client = connect(server)
+        body = b'{"text":"a","limit":1000}'
+        head = b"POST /api/search HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: %d\r\n"
+        client.sendall((head % len(body) + b"\r\n" + body) * 4 + head % len(body) + b"Connection: close\r\n\r\n" + body)
+        assert eventually(lambda: n_stuck(server) == 1)
+        another.search_text("b")  # time for the service to do more, if it would
+        asked = [query for name, query in engine.calls if name == "search"]
+        assert asked == [TextQuery("a"), TextQuery("b")]
+        assert until_closed(client).count(b"HTTP/1.1 200 ") == 5
 
 
 def test_slow_clients_keep_nobody_waiting(serve: Serve, connect: Connect) -> None:

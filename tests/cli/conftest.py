@@ -34,6 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
         if name.startswith("INDEXER_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("indexer.proc.keep_for_good", lambda: None)  # what a test's process holds is not
     loggers = [logging.getLogger(name) for name in (None, *OURS, "indexer.cli.signals")]
     before = [(logger.level, list(logger.handlers)) for logger in loggers]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from indexer.cli import source, watch_for
 from indexer.cli.search import exact_path
 from indexer.cli.service import Front
 from indexer.config import Config
-from indexer.errors import NoTextTower, Overloaded
+from indexer.errors import NoTextTower, NotFound, Overloaded
 from indexer.store.data_dir import Holder
 from indexer.types import (
     DeviceMemory,
@@ -141,6 +143,29 @@ def test_the_best_hit_is_opened_with_the_desktops_viewer(
     monkeypatch.setattr("subprocess.Popen", lambda command, **_how: opened.append(command))
     assert run("search", "--id", id_of(1), "--open").code == 0
     assert opened == [[b"xdg-open", b"/pictures/1.jpg"]]
+
+
+@pytest.fixture
+def drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that shows pictures."""
+    monkeypatch.setattr("indexer.cli.inline.protocol_of", lambda environment, is_terminal: "iterm")
+
+
+def test_a_terminal_that_shows_pictures_is_sent_one_before_each_line(
+    run: Run, asked: FakeEngine, drawing: None
+) -> None:
+    lines = run("search", "--id", id_of(1), "-n", "2").out.splitlines()
+    assert [line.startswith("\x1b]1337;") for line in lines] == [True, False, True, False]
+    assert lines[1] == "1.0000  640x480  /pictures/1.jpg"
+    assert "\x1b" not in run("search", "--id", id_of(1), "-n", "2", "--no-thumbnails").out
+
+
+def test_a_picture_that_is_not_there_any_more_leaves_its_line_alone(run: Run, asked: FakeEngine, drawing: None) -> None:
+    asked.fail["thumbnail"] = NotFound("the file has changed or gone since it was indexed")
+    outcome = run("search", "--id", id_of(1), "-n", "2")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert len(outcome.out.splitlines()) == 2
+    assert "\x1b" not in outcome.out
 
 
 def test_piped_hits_are_lines_of_score_pixels_and_path(run: Run, asked: FakeEngine) -> None:
@@ -396,12 +421,13 @@ def served(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
         yield engine
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_matches_are_told_as_they_come_and_the_question_ends_with_the_watching(
-    run: Run, served: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    run: Run, served: FakeEngine, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def interrupted(match: dict[str, Any], as_json: bool) -> None:
         show(match, as_json)
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
 
     show = watch_for._show
     monkeypatch.setattr(watch_for, "_show", interrupted)
@@ -423,6 +449,21 @@ def test_matches_are_told_as_they_come_and_the_question_ends_with_the_watching(
     assert "a red car" in run("watch-for", "--list").out
     assert run("watch-for", "--forget", next(iter(served.stood))).code == 0
     assert served.stood == {}
+
+
+def test_words_to_watch_for_are_weighed_as_in_a_search(
+    run: Run, served: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand(query: StandingQuery) -> StandingQuery:
+        made.append(query)
+        raise Overloaded("enough")
+
+    made: list[StandingQuery] = []
+    monkeypatch.setattr(served, "stand", stand)
+    assert run("watch-for", "2*dog - cat").code == 1
+    assert made[0].query == MixedQuery((Term(TextQuery("dog"), 2), Term(TextQuery("cat"), -1)))
+    assert made[0].name == "2*dog - cat"
+    assert run("watch-for", "dog -").code == 2
 
 
 def test_watching_needs_a_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

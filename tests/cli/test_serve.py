@@ -38,6 +38,8 @@ class Opened(FakeEngine):
         self.urls: list[str] = []
         self.answered: list[bool] = []
         self.closed = False
+        self.kept: list[int] = []
+        """How many addresses were told when it was said that what is there stays for good."""
 
     def publish(self, url: str) -> None:
         self.urls.append(url)
@@ -58,6 +60,7 @@ class Opened(FakeEngine):
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
     """Every engine that was opened."""
     engines: list[Opened] = []
+    monkeypatch.setattr("indexer.proc.keep_for_good", lambda: engines[-1].kept.append(len(engines[-1].urls)))
 
     def open_engine(config: Config) -> Opened:
         engines.append(Opened(config))
@@ -91,6 +94,7 @@ def test_serve_answers_until_a_signal_and_then_closes_the_engine(run: Run, opene
     assert engine.urls == [f"http://127.0.0.1:{port}"]
     assert engine.answered == [True]
     assert engine.closed
+    assert engine.kept == [0]
     assert f"ready: http://127.0.0.1:{port}" in outcome.err
     assert outcome.err.splitlines()[-1].endswith("stopped")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.photographs import draw
 from indexer.duplicates.find import Duplicates, Finder
-from indexer.errors import FileChanged, ImageRefused
+from indexer.errors import FileChanged, ImageRefused, Stopped
+from indexer.store.looks import KeptLooks
 from indexer.types import (
     Decoded,
     FileContent,
@@ -17,6 +19,7 @@ from indexer.types import (
     Found,
     Gone,
     ImageInfo,
+    Preprocess,
     Reason,
     Stamp,
     content_hash,
@@ -30,13 +33,19 @@ INFO = ImageInfo("JPEG", 64, 64, 9)
 class World:
     """Pictures in a catalogue, an index and on a disk; a file's bytes name its pixels."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.catalogue = MemoryCatalogue()
         self.index = MemoryIndex(4)
         self.files: dict[FilePath, bytes] = {}
         self.pixels: dict[bytes, np.ndarray] = {}
         self.n_decoded = 0
-        self.finder = Finder(self.index, self.catalogue, self, self.read)  # type: ignore[arg-type]
+        self.folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """As after a restart: nothing is known but what was kept."""
+        kept = KeptLooks(self.folder, Preprocess(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), 1)
+        self.finder = Finder(self.index, self.catalogue, self, self.read, kept)  # type: ignore[arg-type]
 
     def add(self, name: bytes, pixels: np.ndarray, row: list[float]) -> int:
         path = FilePath(b"/w/" + name)
@@ -71,9 +80,9 @@ def picture(seed: int) -> np.ndarray:
 
 
 @pytest.fixture
-def world() -> World:
+def world(tmp_path: Path) -> World:
     """1 and 2 are one picture; 3 is another of the same scene; 4 is unlike all."""
-    world = World()
+    world = World(tmp_path / "looks")
     world.add(b"a", picture(0), [1, 0, 0, 0])
     world.add(b"b", picture(0), [1, 0.05, 0, 0])
     world.add(b"c", picture(1), [1, 0, 0.1, 0])
@@ -99,6 +108,46 @@ def test_a_picture_is_decoded_once_however_often_is_asked(world: World) -> None:
     n_decoded = world.n_decoded
     assert world.found() == world.found()
     assert world.n_decoded == n_decoded == 3
+
+
+def test_what_was_seen_outlives_a_restart(world: World) -> None:
+    found = world.found()
+    world.start()
+    n_decoded = world.n_decoded
+    assert world.found() == found
+    assert world.n_decoded == n_decoded
+    world.add(b"e", picture(3), [1, 0, 0, 0.1])
+    world.found()
+    assert world.n_decoded == n_decoded + 1
+
+
+def test_what_was_seen_by_a_search_that_was_broken_off_is_kept(world: World) -> None:
+    def stop(n_done: int, n_total: int) -> None:
+        if n_done > len(world.index):
+            raise Stopped("the service is going down")
+
+    with pytest.raises(Stopped):
+        world.finder.find(stop)
+    n_decoded = world.n_decoded
+    assert n_decoded
+    world.start()
+    world.found()
+    assert world.n_decoded == n_decoded
+
+
+def test_of_what_is_needed_no_more_not_much_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexer.duplicates.find._KEPT_EVERY", 0)
+    for i in range(4):
+        world.add(b"odd %d" % i, picture(10 + i), [0, 1, 0.01 * i, 0])
+    world.found()
+    world.index.remove(world.index.ids()[:4])
+    n_decoded = world.n_decoded
+    world.index.remove(world.index.ids()[2:])
+    world.found()
+    world.start()
+    world.found()
+    assert world.n_decoded == n_decoded
+    assert len(world.finder._known()) == 2
 
 
 def test_a_file_that_is_gone_or_no_picture_any_more_is_no_variant(world: World) -> None:

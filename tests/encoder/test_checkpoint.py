@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,16 @@ def opened(name: str, pretrained: Path | str) -> OpenClipEncoder:
     return OpenClipEncoder(resolve(name, str(pretrained)), device="cpu", precision="fp32")
 
 
-def test_the_default_model_is_found_on_the_hub_as_safetensors_first() -> None:
+def test_the_default_model_is_found_on_the_hub_as_safetensors() -> None:
     checkpoint = resolve("ViT-H-14", "laion2b_s32b_b79k")
-    assert checkpoint.source == HubFile(
-        "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-    )
+    assert checkpoint.source == HubFile("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "open_clip_model.safetensors")
     assert checkpoint.config["vision_cfg"]["width"] == 1280
     assert checkpoint.config["embed_dim"] == 1024
 
 
-def test_a_tag_that_names_its_file_asks_for_its_safetensors_twin_first() -> None:
+def test_a_tag_that_names_its_pickled_file_asks_for_its_safetensors_twin() -> None:
     source = resolve("ViTamin-S", "datacomp1b").source
-    assert source == HubFile("jienengchen/ViTamin-S", ("pytorch_model.safetensors", "pytorch_model.bin"))
+    assert source == HubFile("jienengchen/ViTamin-S", "pytorch_model.safetensors")
 
 
 def test_preprocessing_is_known_without_the_weights() -> None:
@@ -119,30 +118,39 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         resolve("tiny", str(tmp_path))
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_pytorch_files_of_tensors_are_taken(saved: Saved, tmp_path: Path, wrapped: bool) -> None:
-    state: dict[str, Any] = dict(load_file(saved("tiny")))
-    if wrapped:  # as open_clip's training writes it
-        state = {"epoch": 3, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}
-    torch.save(state, tmp_path / "tiny.pt")
-    rows = opened("tiny", tmp_path / "tiny.pt").encode_pixels(pictures(2))
-    assert np.array_equal(rows, opened("tiny", saved("tiny")).encode_pixels(pictures(2)))
-
-
 class Trap:
     def __reduce__(self) -> tuple[Any, ...]:
         return exec, ("raise SystemExit('unpickled')",)
 
 
-@pytest.mark.parametrize("name", ["evil.pt", "evil.bin", "plain-pickle.pth"])
-def test_a_file_that_holds_more_than_tensors_is_refused_unread(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["evil.pt", "evil.bin", "plain-pickle.pth", "state.ckpt"])
+def test_a_pickled_file_is_refused_unread_with_what_makes_it_safe(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name.startswith("plain"):
         path.write_bytes(pickle.dumps(Trap()))
     else:
         torch.save({"weight": torch.zeros(2), "trap": Trap()}, path)
-    with pytest.raises(CheckpointMismatch, match="nothing else"):
+    with pytest.raises(ConfigError, match="pickled") as told:
         opened("tiny", path)
+    assert str(path.with_suffix(".safetensors")) in str(told.value)
+
+
+def test_a_pickle_by_another_name_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2), "trap": Trap()}, tmp_path / "evil.safetensors")
+    with pytest.raises(CheckpointMismatch, match="cannot be read"):
+        opened("tiny", tmp_path / "evil.safetensors")
+
+
+def test_what_the_advice_makes_of_a_pickled_file_is_the_same_model(saved: Saved, tmp_path: Path) -> None:
+    pickled, safe = tmp_path / "tiny.pt", tmp_path / "tiny.safetensors"
+    state = {f"module.{name}": tensor for name, tensor in load_file(saved("tiny")).items()}
+    torch.save({"epoch": 3, "state_dict": state}, pickled)  # as open_clip's training writes it
+    with pytest.raises(ConfigError) as told:
+        opened("tiny", pickled)
+    command = str(told.value).splitlines()[-1]
+    exec(shlex.split(command)[2])
+    rows = opened("tiny", safe).encode_pixels(pictures(2))
+    assert np.array_equal(rows, opened("tiny", saved("tiny")).encode_pixels(pictures(2)))
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, 1_000_000, -1])

@@ -14,7 +14,8 @@ import pytest
 from indexer.encoder.hub import HubFile, cached, fetch
 from indexer.errors import ModelUnavailable
 
-FILE = HubFile("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+FILE = HubFile("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "open_clip_model.safetensors")
+MODEL = ("ViT-H-14", "laion2b_s32b_b79k")
 WEIGHTS = b"w" * 3_000_000
 
 TRY = """
@@ -23,7 +24,7 @@ from indexer.encoder.hub import HubFile, fetch
 from indexer.errors import ModelUnavailable
 started = time.monotonic()
 try:
-    fetch(HubFile(sys.argv[1], tuple(sys.argv[2:])), "ViT-H-14 / laion2b_s32b_b79k", lambda: 3_944_000_000)
+    fetch(HubFile(sys.argv[1], sys.argv[2]), "ViT-H-14", "laion2b_s32b_b79k", lambda: 3_944_000_000)
 except ModelUnavailable as unavailable:
     print(f"{time.monotonic() - started:.2f}", unavailable, sep="\\n")
 """
@@ -37,7 +38,7 @@ def test_without_a_way_to_the_hub_the_ways_out_are_told_within_seconds(
 ) -> None:
     # The hub's library reads its environment when it is imported.
     outcome = subprocess.run(
-        [sys.executable, "-c", TRY, FILE.repo, *FILE.names],
+        [sys.executable, "-c", TRY, FILE.repo, FILE.name],
         env=os.environ | {"HF_HOME": str(tmp_path)} | environment,
         capture_output=True,
         text=True,
@@ -69,7 +70,7 @@ class LocalHub(BaseHTTPRequestHandler):
         self.wfile.write(WEIGHTS)
 
     def _answer(self) -> None:
-        if not self.path.endswith(f"/{FILE.repo}/resolve/main/{FILE.names[0]}"):
+        if not self.path.endswith(f"/{FILE.repo}/resolve/main/{FILE.name}"):
             self.send_error(404)
             return
         self.send_response(200)
@@ -85,7 +86,7 @@ def test_a_download_shows_its_progress(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), LocalHub) as hub:
         Thread(target=hub.serve_forever, daemon=True).start()
         outcome = subprocess.run(
-            [sys.executable, "-c", TRY + "print(sys.argv[2])", FILE.repo, *FILE.names],
+            [sys.executable, "-c", TRY + "print(sys.argv[2])", FILE.repo, FILE.name],
             env=os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}"},
             capture_output=True,
             text=True,
@@ -93,10 +94,10 @@ def test_a_download_shows_its_progress(tmp_path: Path) -> None:
             check=True,
         )
         hub.shutdown()
-    assert outcome.stdout == f"{FILE.names[0]}\n"  # and nothing of ways out
-    assert FILE.names[0] in outcome.stderr
+    assert outcome.stdout == f"{FILE.name}\n"  # and nothing of ways out
+    assert FILE.name in outcome.stderr
     assert "100%" in outcome.stderr
-    assert [path.read_bytes() for path in tmp_path.rglob(FILE.names[0])] == [WEIGHTS]
+    assert [path.read_bytes() for path in tmp_path.rglob(FILE.name)] == [WEIGHTS]
 
 
 @pytest.fixture
@@ -117,39 +118,35 @@ def put(cache: Path, name: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", FILE.names)
-def test_what_is_in_the_cache_needs_no_network(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_in_the_cache_needs_no_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("asked for the network"))
-    path = put(cache, name)
+    path = put(cache, FILE.name)
     assert cached(FILE) == path
-    assert fetch(FILE, "", lambda: 0) == path
+    assert fetch(FILE, *MODEL, lambda: 0) == path
 
 
 def test_an_empty_cache_holds_nothing(cache: Path) -> None:
     assert cached(FILE) is None
 
 
-def test_the_first_name_that_the_hub_has_is_downloaded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickled_file_is_not_taken_from_the_cache(cache: Path) -> None:
+    put(cache, "open_clip_pytorch_model.bin")
+    assert cached(FILE) is None
+
+
+def test_weights_that_are_published_pickled_alone_are_told_with_what_makes_them_safe(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub.errors import EntryNotFoundError
 
     def metadata(url: str, timeout: float) -> None:
-        if url.endswith(".safetensors"):
-            raise EntryNotFoundError("404")
-
-    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", metadata)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name, **_: f"/downloaded/{name}")
-    assert fetch(FILE, "", lambda: 0) == Path("/downloaded/open_clip_pytorch_model.bin")
-
-
-def test_a_repository_without_the_file_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.errors import EntryNotFoundError
-
-    def metadata(url: str, timeout: float) -> None:
+        assert url.endswith(".safetensors")
         raise EntryNotFoundError("404")
 
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", metadata)
-    with pytest.raises(ModelUnavailable, match="holds none of"):
-        fetch(FILE, "", lambda: 0)
+    with pytest.raises(ModelUnavailable, match="pickled") as told:
+        fetch(FILE, *MODEL, lambda: 0)
+    assert "open_clip.create_model('ViT-H-14', pretrained='laion2b_s32b_b79k')" in str(told.value)
 
 
 def test_a_download_that_breaks_off_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,4 +156,4 @@ def test_a_download_that_breaks_off_is_told(cache: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url, timeout: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(ModelUnavailable, match="No space left"):
-        fetch(FILE, "", lambda: 0)
+        fetch(FILE, *MODEL, lambda: 0)

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.torture.stub import DIM, StubDecoder, StubEncoder, configured, open_stub
 from indexer.duplicates.find import Duplicates
 from indexer.duplicates.groups import Group
+from indexer.engine import open_engine
 from indexer.engine.duplicating import Duplicating
 from indexer.errors import Stopped, StoreError
-from indexer.types import DuplicatePage, FilePath, Found, Gone, ImageInfo, Stamp, Tier, content_hash
+from indexer.types import (
+    DuplicatePage,
+    Features,
+    FilePath,
+    Found,
+    Gone,
+    ImageInfo,
+    Pixels,
+    Stamp,
+    Tier,
+    content_hash,
+)
 from tests.fakes.catalogue import MemoryCatalogue
 
 Report = Callable[[int, int], None]
@@ -123,3 +139,29 @@ def test_nothing_is_begun_after_the_end(catalogue: MemoryCatalogue, search: Sear
     duplicating.close()
     with pytest.raises(Stopped):
         duplicating.page(Tier.VARIANT, 10)
+
+
+def test_what_was_seen_is_kept_over_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alike(StubEncoder):
+        """Everything is close to everything, so that pixels decide."""
+
+        def encode_pixels(self, pixels: Pixels) -> Features:
+            rows = np.ones((len(pixels), DIM)) + 0.01 * super().encode_pixels(pixels).astype(np.float64)
+            return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+    config = configured(tmp_path)
+    for i in range(3):
+        (tmp_path / "pictures" / f"{i}.png").write_bytes(b"picture %d" % i)
+    decoded: list[bytes] = []
+    decode = StubDecoder.decode
+    monkeypatch.setattr(
+        StubDecoder, "decode", lambda self, data, **how: decoded.append(data) or decode(self, data, **how)
+    )
+    model = partial(open_stub, build=Alike)
+    for n_decoded in (3 + 3, 0):  # to be encoded, and to be looked at
+        decoded.clear()
+        with open_engine(config, model=model) as engine:
+            assert engine.wait_idle(20)
+            while engine.duplicates(Tier.VARIANT, 10).progress:
+                pass
+        assert len(decoded) == n_decoded

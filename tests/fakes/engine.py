@@ -331,7 +331,9 @@ class FakeEngine:
 
     def _image(self, data: bytes) -> NDArray[np.float32]:
         if not data.startswith(JPEG[:3]):
-            raise ImageRefused(Reason.CORRUPT, "cannot identify image file <_io.BytesIO object at 0x7f0123456789>")
+            refused = ImageRefused(Reason.CORRUPT, "cannot identify image file <_io.BytesIO object at 0x7f0123456789>")
+            refused.hash = content_hash(data)
+            raise refused
         return vector_of(content_hash(data), DIM)
 
 

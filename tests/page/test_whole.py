@@ -127,3 +127,20 @@ def test_the_dashboard_and_the_errors_are_fed(there: Visit, pictures: Path) -> N
     with page.expect_response("**/api/errors/retry") as answered:
         page.get_by_role("button", name="Retry all").click()
     assert answered.value.status == 202
+
+
+def test_the_reference_is_drawn_from_here_alone_and_tries_what_it_describes(there: Visit) -> None:
+    page = there("/api/docs#search")
+    expect(page.locator("details#search")).to_have_attribute("open", "")
+    assert page.locator("details").count() > 30
+    search = page.locator("details#search")
+    search.locator("textarea").fill('{"text": "a red circle", "limit": 1}')
+    search.get_by_role("button", name="Send").click()
+    expect(search.locator("[aria-live]")).to_contain_text('"score"')
+    thumbnail = page.locator("details#thumbnail")
+    thumbnail.locator("summary").click()
+    id = re.search(r'"id": "([0-9a-f]{64})"', search.locator("[aria-live]").inner_text())
+    assert id is not None
+    thumbnail.get_by_label("id", exact=True).fill(id[1])
+    thumbnail.get_by_role("button", name="Send").click()
+    expect(thumbnail.get_by_alt_text("The answer")).to_be_visible()

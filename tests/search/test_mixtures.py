@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.errors import InputError, NotFound
-from indexer.types import IdQuery, ImageQuery, MixedQuery, Options, Query, Term, TextQuery, VectorQuery
+from indexer.errors import ImageRefused, InputError, NotFound
+from indexer.types import (
+    IdQuery,
+    ImageQuery,
+    MixedQuery,
+    Options,
+    Query,
+    Term,
+    TextQuery,
+    VectorQuery,
+    content_hash,
+)
 from tests.search.world import N, World
 
 WORLDS = {space: World(space) for space in ("visual", "joint")}
@@ -135,3 +145,13 @@ def test_vectors_are_told_on_request_and_find_their_image_again() -> None:
     assert hit.vector is not None
     np.testing.assert_allclose(hit.vector, WORLD.visual()[3], atol=1e-6)
     assert WORLD.search.search(VectorQuery(hit.vector.tolist()), 1).hits[0].id == WORLD.id(3)
+
+
+def test_a_picture_that_is_refused_is_named_by_its_hash() -> None:
+    good, bad = ImageQuery(b"unknown-7"), ImageQuery(b"bad picture")
+    with pytest.raises(ImageRefused) as refused:
+        WORLD.search.search(MixedQuery((Term(TextQuery("night")), Term(good), Term(bad))), 3)
+    assert refused.value.hash == content_hash(bad.data)
+    with pytest.raises(ImageRefused) as refused:
+        WORLD.search.embed_images([good.data, bad.data])
+    assert refused.value.hash == content_hash(bad.data)
