@@ -185,8 +185,8 @@ class Embedder(Protocol):
     """The lane in front of an encoder: one owner thread, queries before bulk work, one batch at a time, never waiting.
 
     A batch that runs out of memory is halved and tried again, later grown back; a picture whose feature is not finite,
-    or that does not fit alone, fails alone with `ImageRefused`. While the device is lost queries fail with
-    `DeviceFailed`, and bulk pictures wait.
+    or that does not fit alone, fails alone with `ImageRefused`. While the device is lost, or does not answer, queries
+    fail with `DeviceFailed`, and bulk pictures wait.
     """
 
     @property
@@ -208,7 +208,7 @@ class Embedder(Protocol):
         ...
 
     def limit_batch(self, *largest: int) -> None:
-        """Let batches hold at most so many pictures, on each device or on all."""
+        """Let batches hold at most so many pictures, on each device, or on the first and those of its kind."""
         ...
 
     def try_batch(self, pixels: Pixels) -> Future[float]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from indexer.errors import Overloaded, Stopped
-from indexer.types import Pixels
+from indexer.errors import DeviceFailed, ImageRefused, IndexerError, Overloaded, Stopped
+from indexer.types import Pixels, Reason
 
 MAX_RETRY_S: Final = 30.0
 
@@ -28,13 +28,18 @@ class Taker(Protocol):
         is_wanted: Whether it is to have an encoder at all.
         is_open: Whether it has one.
         is_lost: Whether it has none, though it is not for want of work.
+        is_silent: Whether its device has not answered for so long that it is counted out; kept by the desk.
+        silent_s: Seconds since its device was asked for what it has not answered; 0 where it owes nothing.
         rests_s: Seconds until a lost device is tried again.
         batch_size: Pictures that it may take at once.
         pace_s: What a picture takes it, seconds.
     """
 
     is_wanted: bool
+    is_silent: bool
 
+    @property
+    def silent_s(self) -> float: ...
     @property
     def is_open(self) -> bool: ...
     @property
@@ -59,6 +64,8 @@ class Job(Generic[T]):
     """How often a device was lost with this one in a batch."""
     lost_by: set[Taker] = field(default_factory=set)
     """Whose devices those were."""
+    holder: Taker | None = None
+    """Who is to answer it; an answer of another comes too late."""
 
     def start(self) -> bool:
         """False where nobody wants it any more. From now on it cannot be cancelled."""
@@ -97,7 +104,8 @@ class Turn:
 class Desk:
     """One queue for all: queries before bulk work, what waits now in one batch, no waiting for more.
 
-    Who takes slowly takes less. What a device was lost with goes to another one first, where there is one.
+    Who takes slowly takes less. What a device was lost with goes to another one first, where there is one. What one
+    took whose device then falls silent is taken from it again.
     """
 
     def __init__(self, *, max_bulk: int, max_urgent: int, idle_release_s: float, clock: Callable[[], float]) -> None:
@@ -112,6 +120,7 @@ class Desk:
         self._trials: deque[Job[Pixels]] = deque()  # whole batches
         self._first: Taker | None = None
         self._takers: set[Taker] = set()
+        self._turns: dict[Taker, Turn] = {}
         self._open: set[Taker] = set()
         self._free: set[Taker] = set()
         self.n_rejected = 0
@@ -124,12 +133,12 @@ class Desk:
     # -------------------------------------------------------------- at the door
 
     def add_texts(self, texts: Sequence[str]) -> Future[Any]:
-        """Queue a list of texts, urgently. Raises `Overloaded`, `Stopped`."""
+        """Queue a list of texts, urgently. Raises `Overloaded`, `DeviceFailed` while no device answers, `Stopped`."""
         job: Job[Sequence[str]] = Job(tuple(texts), len(texts), self._clock())
         return self._add_urgent(job, self._texts)
 
     def add_query(self, pixels: Pixels) -> Future[Any]:
-        """Queue a picture that somebody asks about. Raises `Overloaded`, `Stopped`."""
+        """Queue a picture that somebody asks about. Raises as `add_texts`."""
         return self._add_urgent(Job(pixels, 1, self._clock()), self._queries)
 
     def add_bulk(self, pixels: Pixels) -> Future[Any]:
@@ -139,8 +148,10 @@ class Desk:
             return self._enter(Job(pixels, 1, self._clock()), self._bulk)
 
     def add_trial(self, pixels: Pixels) -> Future[Any]:
-        """Queue a batch to be timed by the first taker, between queries and bulk work. Raises `Stopped`."""
+        """Queue a batch to be timed by the first taker, between queries and bulk work. Raises as `add_texts`."""
         with self._work:
+            if self._first is not None and self._first.is_silent:
+                raise _no_answer()
             return self._enter(Job(pixels, 0, self._clock()), self._trials)
 
     @property
@@ -167,7 +178,7 @@ class Desk:
             self._work.notify_all()
             self._room.notify_all()
         for job in waiting:
-            job.future.set_exception(Stopped("the service ends; the picture is encoded when it runs again"))
+            job.future.set_exception(_ending())
 
     def ring(self) -> None:
         """Somebody is wanted, or no more: all look again."""
@@ -176,6 +187,8 @@ class Desk:
 
     def _add_urgent(self, job: Job[T], queue: deque[Job[T]]) -> Future[Any]:
         with self._work:
+            if self._takers and not self._able() and not self.closing.is_set():
+                raise _no_answer()
             waiting = self._n_urgent()
             if not self.closing.is_set() and waiting and waiting + job.n > self._max_urgent:
                 self.n_rejected += 1
@@ -209,11 +222,14 @@ class Desk:
     def next_turn(self, me: Taker) -> Turn:
         """What there is to do for the one who asks, as soon as there is something."""
         with self._work:
+            me.is_silent = False
+            self._turns.pop(me, None)
             self._note(me)
             while (turn := self._turn(me)) is None:
                 self._free.add(me)
                 self._work.wait(self._patience_s(me))
                 self._free.discard(me)
+            self._turns[me] = turn
             if turn.act is Act.ENCODE and (self._texts or self._queries or self._bulk):
                 self._work.notify_all()  # there is more than one could take
             return turn
@@ -222,19 +238,37 @@ class Desk:
         """Somebody has just had something to do."""
         self._idle_since = self._clock()
 
+    def let_go(self, me: Taker, jobs: Iterable[Job[Any]]) -> set[Job[Any]]:
+        """Those of the jobs that one has not been relieved of; from now on they are nobody's."""
+        with self._work:
+            return self._let_go(me, jobs)
+
     def put_back(self, me: Taker, turn: Turn, jobs: Iterable[Job[Any]], *, tried: bool) -> None:
         """What one's device was lost with waits again, before all else of its kind."""
         with self._work:
             self._note(me)
-            for job in reversed(list(jobs)):
-                if tried:
-                    job.n_lost += 1
-                    job.lost_by.add(me)
-                queue: deque[Any] = (
-                    self._bulk if turn.is_bulk else self._queries if job in turn.pictures else self._texts
-                )
-                queue.appendleft(job)
+            self._put_back(me, turn, jobs, tried=tried)
             self._work.notify_all()
+
+    def relieve(self, me: Taker, after_s: float) -> bool:
+        """If one's device has not answered for so long, have others do what it was given; whether that is new.
+
+        Where there are no others, queries are told, and so is who asks one until the device answers after all.
+        """
+        with self._work:
+            if me.is_silent or me.silent_s < after_s or me not in self._turns:
+                return False
+            me.is_silent = True
+            self._note(me)
+            turn = self._turns[me]
+            held = self._let_go(me, (*turn.texts, *turn.pictures))
+            told = self._told(turn, held)
+            self._put_back(me, turn, [job for job in (*turn.texts, *turn.pictures) if job in held - told.keys()])
+            told |= dict.fromkeys(self._stranded(), _no_answer())
+            self._work.notify_all()
+        for job, error in told.items():
+            job.future.set_exception(error)
+        return True
 
     def come(self, me: Taker) -> None:
         """One takes from now on."""
@@ -244,16 +278,13 @@ class Desk:
 
     def gone(self, me: Taker) -> None:
         """One takes no more. If that was the last, whoever still waits, because it ended by accident, is told."""
-        left: list[Job[Any]] = []
         with self._work:
             for group in (self._takers, self._open, self._free):
                 group.discard(me)
             if not self._takers:
                 self.closing.set()
-                queues: tuple[deque[Any], ...] = (self._texts, self._queries, self._trials, self._bulk)
-                left = [job for queue in queues for job in queue if job.start()]
-                for queue in queues:
-                    queue.clear()
+            turn = self._turns.pop(me, Turn(Act.END))
+            left = [*self._let_go(me, (*turn.texts, *turn.pictures)), *self._stranded()]
             self._work.notify_all()
             self._room.notify_all()
         for job in left:
@@ -264,6 +295,44 @@ class Desk:
         if (me in self._open) != (me.is_open and me.is_wanted):
             self._open ^= {me}
             self._work.notify_all()
+
+    def _able(self) -> bool:
+        """Whether there is anybody to take what waits, sooner or later."""
+        return any(taker.is_wanted and not taker.is_silent for taker in self._takers)
+
+    def _let_go(self, me: Taker, jobs: Iterable[Job[Any]]) -> set[Job[Any]]:
+        held = {job for job in jobs if job.holder is me}
+        for job in held:
+            job.holder = None
+        return held
+
+    def _told(self, turn: Turn, held: Iterable[Job[Any]]) -> dict[Job[Any], IndexerError]:
+        """What nobody else can do of what a silent device held, and why; alone once more, a picture is to blame."""
+        if turn.is_bulk:
+            alone = [job for job in held if job.n_lost >= SUSPECT_AFTER]
+            error: IndexerError = ImageRefused(Reason.DEVICE_FAILED, "no device answers when it is encoded")
+            return dict.fromkeys(held, _ending()) if self.closing.is_set() else dict.fromkeys(alone, error)
+        return {} if turn.act is Act.ENCODE and self._able() else dict.fromkeys(held, _no_answer())
+
+    def _put_back(self, me: Taker, turn: Turn, jobs: Iterable[Job[Any]], *, tried: bool = True) -> None:
+        for job in reversed(list(jobs)):
+            if tried:
+                job.n_lost += 1
+                job.lost_by.add(me)
+            queue: deque[Any] = self._bulk if turn.is_bulk else self._queries if job in turn.pictures else self._texts
+            queue.appendleft(job)
+
+    def _stranded(self) -> list[Job[Any]]:
+        """Take out what would wait for nobody. Pictures from folders have time, until the end."""
+        queues: list[deque[Any]] = []
+        if not self._able():
+            queues = [self._texts, self._queries, *([self._bulk] if self.closing.is_set() else [])]
+        if self._first not in self._takers or self._first.is_silent:
+            queues.append(self._trials)
+        left = [job for queue in queues for job in queue if job.start()]
+        for queue in queues:
+            queue.clear()
+        return left
 
     def _turn(self, me: Taker) -> Turn | None:
         urgent = bool(self._texts or self._queries)
@@ -307,6 +376,14 @@ class Desk:
         return self._idle_since + self._idle_release_s - self._clock()
 
 
+def _ending() -> Stopped:
+    return Stopped("the service ends; the picture is encoded when it runs again")
+
+
+def _no_answer() -> DeviceFailed:
+    return DeviceFailed("the device does not answer; if it does not come back, the service must be restarted")
+
+
 def _turn_of(
     texts: list[Job[Sequence[str]]], pictures: list[Job[Pixels]], others: set[Taker], *, is_bulk: bool
 ) -> Turn | None:
@@ -329,6 +406,7 @@ def _taken(queue: deque[Job[T]], limit: int, me: Taker, others: set[Taker]) -> l
         if me in job.lost_by and others - job.lost_by:
             left.append(job)
         elif job.start():
+            job.holder = me
             taken.append(job)
             if is_suspect:
                 break

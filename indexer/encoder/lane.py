@@ -28,7 +28,10 @@ MAX_URGENT: Final = 1024
 """Pictures and texts of queries that may wait."""
 
 LOOK_S: Final = 1.0
-"""How often it is looked at whether there are enough encoders."""
+"""How often it is looked at whether there are enough encoders, and whether they answer."""
+
+SILENT_S: Final = 60.0
+"""A device that takes longer for one batch hangs: the slowest that there are take some seconds for one picture."""
 
 
 class EncoderLane:
@@ -39,7 +42,8 @@ class EncoderLane:
     run in those threads and should be short. A future's error may be `ImageRefused` where the picture is to blame,
     `DeviceOutOfMemory` where texts are too many, `DeviceFailed` for queries while every device is lost (each is opened
     anew when it can be, and bulk work waits for that), or whatever else the encoder raises, which the lane survives.
-    What is cancelled before it was begun leaves its place in the queue to others.
+    What is cancelled before it was begun leaves its place in the queue to others. A device that does not answer at all
+    is counted out until it does: nobody waits for it, and what it says of work that others have taken over is dropped.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class EncoderLane:
         idle_release_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         look_s: float = LOOK_S,
+        silent_s: float = SILENT_S,
     ) -> None:
         """Open the first encoder and return when it is ready; what its slot's `build` raises is raised here.
 
@@ -67,7 +72,8 @@ class EncoderLane:
             max_urgent: Pictures and texts of queries that may wait before more are refused.
             idle_release_s: Without work for so long encoders are closed, and opened when there is some; 0: never.
             clock: Seconds, monotonic.
-            look_s: How often it is looked at whether there are enough encoders.
+            look_s: How often it is looked at whether there are enough encoders, and whether they answer.
+            silent_s: A device that has not answered for so long is counted out.
         """
         self._desk = Desk(
             max_bulk=max_bulk or 2 * batch_size * len(slots),
@@ -83,10 +89,13 @@ class EncoderLane:
             )
             for i, slot in enumerate(slots)
         ]  # fmt: skip
+        self._n_least = n_least
         self._scaling = Scaling(n_least, len(slots), clock)
         self._look_s = look_s
+        self._silent_s = silent_s
         self._encoder_bytes = 0
-        self._scaler = threading.Thread(target=self._keep_enough, name="encoders", daemon=True)
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="encoders", daemon=True)
         try:
             self._owner = self._workers[0].start()
             for worker in self._workers[1:]:
@@ -94,8 +103,7 @@ class EncoderLane:
         except BaseException:
             self._desk.closing.set()  # interrupted while the model loads: the thread ends when it is done
             raise
-        if n_least < len(slots):
-            self._scaler.start()
+        self._watcher.start()
 
     @property
     def space(self) -> EmbeddingSpace:
@@ -141,10 +149,15 @@ class EncoderLane:
         return max(worker.batch.now for worker in self._wanted)
 
     def limit_batch(self, *largest: int) -> None:
-        """Let batches hold at most so many pictures, on each slot or on all: what suits is known once the model is."""
-        for worker, most in zip(
-            self._workers, largest if len(largest) > 1 else largest * len(self._workers), strict=True
-        ):
+        """Let batches hold at most so many pictures, on each slot, or on the first and those on devices of its kind.
+
+        What suits is known once the model is.
+        """
+        workers = self._workers
+        if len(largest) == 1:
+            workers = [worker for worker in workers if worker.slot.kind == workers[0].slot.kind]
+            largest *= len(workers)
+        for worker, most in zip(workers, largest, strict=True):
             worker.batch.limit(most)
 
     @property
@@ -204,13 +217,13 @@ class EncoderLane:
         """Finish running batches and waiting queries, then end the threads and the encoders.
 
         Bulk pictures that only wait get `Stopped`, and so does whoever waits to submit: they are as good later, and a
-        slow device would hold up the end.
+        slow device would hold up the end. One that does not answer is left as it is.
         """
         self._desk.close()
         for worker in self._workers:
             worker.join()
-        if self._scaler.ident is not None:
-            self._scaler.join()
+        self._ended.set()
+        self._watcher.join()
 
     # -------------------------------------------------------------- as many as are needed
 
@@ -223,25 +236,36 @@ class EncoderLane:
         wanted = self._wanted
         return sum(worker.meter.busy_share for worker in wanted) / len(wanted)
 
-    def _keep_enough(self) -> None:
-        while not self._desk.closing.wait(self._look_s):
+    def _watch(self) -> None:
+        while not self._ended.wait(self._look_s):
+            self._look()
+
+    def _look(self) -> None:
+        """See that the devices answer, and that there are as many as are needed."""
+        for worker in self._workers:
+            worker.look(self._silent_s)
+        if self._n_least < len(self._workers) and not self._desk.closing.is_set():
             self._scale()
 
     def _scale(self) -> None:
         """One encoder more or less, if it is time for that, and there is room."""
-        wanted = self._wanted
+        at_work = [worker for worker in self._wanted if not worker.is_silent]
         self._encoder_bytes = max(self._encoder_bytes, self._owner.weights_bytes)
-        step = self._scaling.step(len(wanted), self._desk.oldest_s, self._busy_share)
-        if step > 0:
-            free = (worker for worker in self._workers if not worker.is_wanted)
+        step = self._scaling.step(len(at_work), self._desk.oldest_s, self._busy_share)
+        if step > 0 or len(at_work) < self._n_least:
+            free = [worker for worker in self._workers if not worker.is_wanted]
             worker = next((each for each in free if each.slot.has_room(self._encoder_bytes)), None)
             if worker is None:
-                _log.warning("One more encoder would help, and there is no room for it")
+                if step and free:
+                    _log.warning("One more encoder would help, and there is no room for it")
                 return
             worker.is_wanted = True
-            _log.info("One more encoder, on %s: the queue grows old", worker.slot.device)
+            _log.info(
+                "One more encoder, on %s: the queue grows old, or another one does not answer", worker.slot.device
+            )
         elif step < 0:
-            wanted[-1].is_wanted = False
-            _log.info("One encoder less, on %s: the others keep up", wanted[-1].slot.device)
-        if step:
-            self._desk.ring()
+            at_work[-1].is_wanted = False
+            _log.info("One encoder less, on %s: the others keep up", at_work[-1].slot.device)
+        else:
+            return
+        self._desk.ring()

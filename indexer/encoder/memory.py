@@ -34,10 +34,14 @@ def total_bytes(device: torch.device) -> int:
     return min([physical, *(limit for limit, _ in group_limits())])
 
 
+def free_bytes(device: torch.device) -> int:
+    """Of that memory, what nobody uses now; of the CPU, what this process may still take."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else room_bytes(Path("/"))
+
+
 def has_room(device: torch.device, weights_bytes: int) -> bool:
     """Whether one more encoder with such weights, and half as much for its batches, fits there now."""
-    free_bytes = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else room_bytes(Path("/"))
-    return bool(BESIDE_WEIGHTS * weights_bytes <= SHARE * free_bytes)
+    return bool(BESIDE_WEIGHTS * weights_bytes <= SHARE * free_bytes(device))
 
 
 def device_name(device: torch.device) -> str:
@@ -56,8 +60,7 @@ class CudaMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        self.budget_bytes = int(SHARE * (free_bytes + torch.cuda.memory_reserved(device)))
+        self.budget_bytes = int(SHARE * (free_bytes(device) + torch.cuda.memory_reserved(device)))
 
     @property
     def device_name(self) -> str:

@@ -80,6 +80,7 @@ class Owner:
         self._clock = clock
         self._wait = wait
         self._rest_until = clock()
+        self._asked_at: float | None = None  # while the device computes
         self._n_lost = 0  # since anything was encoded
         self._has_left = False
         self.has_tried = False
@@ -104,13 +105,11 @@ class Owner:
 
         def encode(encoder: Encoder, span: range) -> list[Feature | None]:
             pixels = np.stack(pictures[span.start : span.stop])
-            started = self._clock()
             try:
-                rows = encoder.encode_pixels(pixels)
+                rows, seconds = self._asked(lambda: encoder.encode_pixels(pixels))
             except DeviceOutOfMemory:
                 self._batch.ran_out(len(span))
                 raise
-            seconds = self._clock() - started
             self._batch.succeeded(len(span), seconds)
             self._meter.add(len(span), seconds)
             return [row if np.isfinite(row).all() else None for row in rows]
@@ -124,9 +123,9 @@ class Owner:
 
         def encode(encoder: Encoder, span: range) -> list[Embeddings]:
             together = requests[span.start : span.stop]
-            started = self._clock()
-            embeddings = encoder.encode_texts([text for texts in together for text in texts])
-            self._meter.add(0, self._clock() - started)
+            texts = [text for texts in together for text in texts]
+            embeddings, seconds = self._asked(lambda: encoder.encode_texts(texts))
+            self._meter.add(0, seconds)
             return np.split(embeddings, np.cumsum([len(texts) for texts in together])[:-1])
 
         return self._answers(len(requests), encode, lambda trouble: trouble, may_pass_on)
@@ -136,15 +135,20 @@ class Owner:
         encoder = self._encoder or self._reopened()
         if isinstance(encoder, DeviceFailed):
             return encoder
-        started = self._clock()
         try:
-            encoder.encode_pixels(pixels)
+            _, seconds = self._asked(lambda: encoder.encode_pixels(pixels))
         except DeviceOutOfMemory as error:
             return error
         except DeviceFailed as error:
             self._lose(error)
             return error
-        return self._clock() - started
+        return seconds
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the device was asked for what it has not answered; 0 where it owes nothing."""
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else self._clock() - asked_at
 
     @property
     def rests_s(self) -> float:
@@ -185,6 +189,14 @@ class Owner:
         if encoder is not None:
             with suppress(IndexerError):
                 encoder.close()
+
+    def _asked(self, ask: Callable[[], T]) -> tuple[T, float]:
+        """What the device answers, and after how many seconds."""
+        self._asked_at = started = self._clock()
+        try:
+            return ask(), self._clock() - started
+        finally:
+            self._asked_at = None
 
     def _answers(
         self,

@@ -34,11 +34,13 @@ class Slot:
         build: Opens it; called in the thread that owns it, and again there when its device failed.
         device: As people and torch name it.
         has_room: Whether so many bytes of weights, and a batch beside them, fit there now.
+        kind: The device as its maker calls it.
     """
 
     build: Callable[[], Encoder]
     device: str = ""
     has_room: Callable[[int], bool] = _always
+    kind: str = ""
 
 
 class Worker:
@@ -49,6 +51,7 @@ class Worker:
     ) -> None:
         self.slot = slot
         self.is_wanted = is_wanted
+        self.is_silent = False
         self.batch = batch
         self.meter = Meter(clock)
         self.n_encoded = 0
@@ -57,6 +60,7 @@ class Worker:
         self._clock = clock
         self._owner: Owner
         self._opened: Future[Owner] = Future()
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self, like: Owner | None = None) -> Owner:
@@ -71,8 +75,17 @@ class Worker:
         return self._owner
 
     def join(self) -> None:
+        """Wait for its end; not for a device that does not answer."""
         if self._thread.ident is not None:
-            self._thread.join()
+            self._over.wait()
+            if not self.is_silent:
+                self._thread.join()
+
+    def look(self, after_s: float) -> None:
+        """Called now and then, elsewhere: a device that has not answered for so long is counted out until it does."""
+        if self._desk.relieve(self, after_s):
+            _log.error("%s", self.trouble)
+            self._over.set()
 
     @property
     def is_alive(self) -> bool:
@@ -80,7 +93,11 @@ class Worker:
 
     @property
     def is_open(self) -> bool:
-        return self._owner.is_open
+        return self._owner.is_open and not self.is_silent
+
+    @property
+    def silent_s(self) -> float:
+        return self._owner.silent_s
 
     @property
     def is_lost(self) -> bool:
@@ -103,13 +120,17 @@ class Worker:
         """Why there is no encoder, though it is wanted."""
         if not self.is_alive:
             return "the encoder's thread has ended"
+        if self.is_silent:
+            return (
+                f"{self._owner.device} has not answered for {self.silent_s:.0f} s; if it stays so, restart the service"
+            )
         return self._owner.trouble if self.is_wanted else None
 
     @property
     def load(self) -> DeviceLoad:
         """What it is doing now."""
         owner = self._owner
-        state = "open" if owner.is_open else "stopped" if not self.is_wanted else "lost" if self.trouble else "closed"
+        state = "open" if self.is_open else "stopped" if not self.is_wanted else "lost" if self.trouble else "closed"
         return DeviceLoad(
             device=owner.device or self.slot.device,
             state=state,
@@ -130,6 +151,7 @@ class Worker:
                 self.slot.build, self.batch, self.meter, clock=self._clock, wait=desk.closing.wait, like=self._like
             )
         except BaseException as error:  # noqa: BLE001  # whoever constructs the lane is to see it, whatever it is
+            self._over.set()
             self._opened.set_exception(error)
             return
         self._owner = owner
@@ -138,16 +160,20 @@ class Worker:
         try:
             while (turn := desk.next_turn(self)).act is not Act.END:
                 self._do(owner, turn)
+                if self.is_silent:
+                    _log.warning("%s answers again", owner.device)
+                    self._over.clear()
         finally:
             owner.close()
             desk.gone(self)
+            self._over.set()
 
     def _do(self, owner: Owner, turn: Turn) -> None:
         if turn.act is Act.LEAVE:
             owner.release()
             return
         if turn.act is Act.TRY:
-            _hand_over([(turn.pictures[0], _attempt(lambda batch: [owner.timed(batch[0])], turn.pictures)[0])])
+            self._tell(turn, turn.pictures, _attempt(lambda batch: [owner.timed(batch[0])], turn.pictures), True)
         elif turn.act is Act.OPEN:
             owner.recover()
         else:
@@ -164,7 +190,8 @@ class Worker:
 
     def _tell(self, turn: Turn, jobs: Sequence[Job[Any]], answers: Sequence[Any], tried: bool) -> None:
         """Hand the answers over, or back what the device was lost with; alone and lost again, a picture is to blame."""
-        answered = list(zip(jobs, answers, strict=True))
+        held = self._desk.let_go(self, jobs)
+        answered = [(job, answer) for job, answer in zip(jobs, answers, strict=True) if job in held]
         if turn.is_bulk and tried and _is_to_blame(answered):
             error = ImageRefused(Reason.DEVICE_FAILED, "the device is lost whenever it is encoded")
             answered = [(answered[0][0], error)]
@@ -179,8 +206,7 @@ class Worker:
 
 
 def _is_to_blame(answered: Sequence[tuple[Job[Any], Any]]) -> bool:
-    job, answer = answered[0]
-    return len(answered) == 1 and isinstance(answer, DeviceFailed) and job.n_lost >= SUSPECT_AFTER
+    return len(answered) == 1 and isinstance(answered[0][1], DeviceFailed) and answered[0][0].n_lost >= SUSPECT_AFTER
 
 
 def _attempt(encode: Callable[[list[T]], Sequence[Any]], jobs: Sequence[Job[T]]) -> Sequence[Any]:

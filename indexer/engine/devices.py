@@ -43,10 +43,12 @@ class Devices:
         return [machine_at(place, n_cores, n_on[place.device]) for place in self.places]
 
     def roomiest(self) -> str:
-        """The device with the most memory, the first of several; a GPU rather than the CPU. The index goes there."""
-        from indexer.encoder.memory import total_bytes
+        """The device with most memory free, the first of several; a GPU rather than the CPU. The index goes there."""
+        from indexer.encoder.memory import free_bytes
 
-        best = max(self.places, key=lambda place: (place.device.type == "cuda", total_bytes(place.device)))
+        if len(self.names) == 1:
+            return self.names[0]
+        best = max(self.places, key=lambda place: (place.device.type == "cuda", free_bytes(place.device)))
         return str(best.device)
 
 
@@ -91,17 +93,17 @@ def open_lane(
 
 
 def _slot(place: Placement, build: Callable[[str], Encoder], n_threads: int | None) -> Slot:
-    from indexer.encoder.memory import has_room
+    from indexer.encoder.memory import device_name, has_room
     from indexer.encoder.threads import cores_each
     from indexer.encoder.worker import Slot
 
-    device = str(place.device)
+    device, room, kind = str(place.device), partial(has_room, place.device), device_name(place.device)
     if place.device.type == "cuda" or n_threads is None:
-        return Slot(partial(build, device), device, partial(has_room, place.device))
+        return Slot(partial(build, device), device, room, kind)
     prepare = cores_each(n_threads)
 
     def prepared() -> Encoder:
         prepare()
         return build(device)
 
-    return Slot(prepared, device, partial(has_room, place.device))
+    return Slot(prepared, device, room, kind)

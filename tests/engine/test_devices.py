@@ -56,11 +56,11 @@ def test_fewer_replicas_at_most_than_at_least_are_refused(tmp_path: Path) -> Non
         settings(tmp_path, min_replicas=3, max_replicas=2)
 
 
-def test_the_index_goes_to_the_gpu_with_the_most_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_goes_to_the_gpu_with_most_memory_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"cpu": 500, "cuda:0": 10, "cuda:1": 30, "cuda:2": 30}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(memory, "total_bytes", lambda device: sizes[str(device)])
+    monkeypatch.setattr(memory, "free_bytes", lambda device: sizes[str(device)])
     chosen = settings(tmp_path, device=["cpu", "cuda:0", "cuda:1", "cuda:2"], precision="fp32")
     assert devices_of(chosen).roomiest() == "cuda:1"
 
