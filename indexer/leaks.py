@@ -5,7 +5,8 @@ climbs and falls in sawteeth as caches fill and are dropped, and creeps as the a
 worse. A regression line through all of that has a slope, and a small error, and means nothing: its errors are not
 independent, and a random walk has significant trends. So here:
 
-- Growth is measured against work (requests, and pictures encoded), not time: a quiet night is no evidence.
+- Growth is measured against work (requests, and pictures encoded), not time: a quiet night is no evidence. What grows
+  in the quiet is looked for on an axis of its own: the seconds in which nothing was done, and what came in them alone.
 - The work is cut into windows of equal size, and of each the least memory counts (the lower envelope): what a request
   takes for a moment is gone, and so is every tooth shorter than a window. Windows of 11 to 1,991 are watched at the
   same time, so that a fast leak is found soon and a slow one at all.
@@ -53,6 +54,12 @@ N_KEPT: Final = 64
 FLOOR_BYTES: Final = 130_000_000
 """Warming up, caches and larger pictures may bring as much: growth below this, over all windows, is no matter."""
 
+IDLE_FLOOR_BYTES: Final = 32_000_000
+"""The same where nothing is done, and next to nothing should come: 16 windows of half an hour show 4 MB an hour."""
+
+QUIET_S: Final = 10.0
+"""What work has left behind goes within this."""
+
 STEADY: Final = 0.8
 """How much of the growth of the first third that of the last must be."""
 
@@ -84,7 +91,7 @@ class Growth:
     n_bytes: int
 
 
-def growth(windows: Sequence[Window]) -> Growth | None:
+def growth(windows: Sequence[Window], floor_bytes: int = FLOOR_BYTES) -> Growth | None:
     """Steady growth over the last windows; None where there is none, or it is nothing that lasts. See above."""
     if len(windows) < N_WINDOWS:
         return None
@@ -95,9 +102,9 @@ def growth(windows: Sequence[Window]) -> Growth | None:
     usual = median(rises)
     steps = [i for i in sorted(range(len(rises)), key=rises.__getitem__)[-N_STEPS:] if rises[i] > STEP * usual]
     steady = sum(rise for i, rise in enumerate(rises) if i not in steps)
-    if steady < FLOOR_BYTES:
+    if steady < floor_bytes:
         return None
-    if last[-1].low_bytes - max((window.low_bytes for window in before), default=0) < steady / 2:
+    if last[-1].low_bytes - max((window.low_bytes for window in before), default=last[0].low_bytes) < steady / 2:
         return None
     levels = [float(last[0].low_bytes)]
     for i, rise in enumerate(rises):
@@ -138,7 +145,7 @@ class _Scale:
     def observe(self, work: int, at: float, n_bytes: int) -> bool:
         """Whether that closed a window."""
         middle = (work // self.size + 0.5) * self.size
-        if self.open is not None and self.open.work == middle:
+        if self.open is not None and middle <= self.open.work:  # less, where threads have overtaken each other
             if n_bytes < self.open.low_bytes:
                 self.open = self.open._replace(low_bytes=n_bytes)
             return False
@@ -152,9 +159,12 @@ class _Scale:
 class Component:
     """One memory, watched. For one thread at a time."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, idle: bool = False) -> None:
         self.name = name
+        self._idle = idle
+        self._floor_bytes = IDLE_FLOOR_BYTES if idle else FLOOR_BYTES
         self._scales = [_Scale(size) for size in SCALES]
+        self._rate = 0.0  # of the leak, bytes a unit of work
         self.suspect: Growth | None = None
         """What was found, and is not confirmed."""
         self.leak: Leak | None = None
@@ -173,32 +183,40 @@ class Component:
         found, self.suspect = self.suspect, None
         assert found is not None
         since = min(found.since, self.leak.since) if self.leak else found.since
-        self.leak = Leak(self.name, found.bytes_per_s, found.bytes_per_work, since, _sentence(self.name, found))
+        told = _idle_sentence(self.name, found) if self._idle else _sentence(self.name, found)
+        per_request = 0.0 if self._idle else found.bytes_per_work
+        self.leak = Leak(self.name, found.bytes_per_s, per_request, since, told)
+        self._rate = found.bytes_per_work
         return self.leak
 
     def _test(self, scale: _Scale, finer: _Scale | None) -> None:
         windows = list(scale.windows)
-        found = growth(windows)
+        found = growth(windows, self._floor_bytes)
         if found is not None and (finer is None or is_spread(found, list(finer.windows))):
             self.suspect = found
             if self.leak is not None:
                 self.confirm()
-        elif self.leak is not None and _has_stopped(self.leak, windows):
+        elif self.leak is not None and _has_stopped(self._rate, windows, self._floor_bytes):
             self.leak = None
             self._scales = [_Scale(size) for size in SCALES]  # what was seen so far is explained
 
 
-def _has_stopped(leak: Leak, windows: Sequence[Window]) -> bool:
+def _has_stopped(rate: float, windows: Sequence[Window], floor_bytes: int) -> bool:
     """Whether hardly anything has come in windows in which much should have."""
     last = windows[-N_WINDOWS // 2 :]
-    expected = leak.bytes_per_request * (last[-1].work - last[0].work)
-    return expected >= FLOOR_BYTES / 4 and last[-1].low_bytes - last[0].low_bytes < expected / 4
+    expected = rate * (last[-1].work - last[0].work)
+    return expected >= floor_bytes / 4 and last[-1].low_bytes - last[0].low_bytes < expected / 4
 
 
 class Leaks:
-    """Every memory that is watched, by name. Safe in any thread."""
+    """Every memory that is watched, by name. Safe in any thread.
 
-    def __init__(self) -> None:
+    Args:
+        idle: Whether the axis is that of seconds in which nothing was done, not of work.
+    """
+
+    def __init__(self, *, idle: bool = False) -> None:
+        self._idle = idle
         self._lock = threading.Lock()
         self._components: dict[str, Component] = {}
 
@@ -206,7 +224,7 @@ class Leaks:
         """So large were these when so much work was done; whether there is a suspect now."""
         with self._lock:
             for name, n_bytes in sizes.items():
-                component = self._components.setdefault(name, Component(name))
+                component = self._components.setdefault(name, Component(name, idle=self._idle))
                 component.observe(work, at, n_bytes)
             return any(component.suspect for component in self._components.values())
 
@@ -225,7 +243,7 @@ class Leaks:
                 if component.suspect is None:
                     continue
                 if n_bytes >= component.suspect.n_bytes / 2:
-                    self._components[name] = Component(name)  # what was seen so far is no evidence
+                    self._components[name] = Component(name, idle=self._idle)  # what was seen so far is no evidence
                     continue
                 was_known = component.leak is not None
                 leak = component.confirm()
@@ -244,6 +262,41 @@ def _sentence(name: str, found: Growth) -> str:
         f"the memory of {name} grows by {_size(found.bytes_per_work)} a request, {_size(found.bytes_per_s)} a second "
         "now, and does not come back"
     )
+
+
+def _idle_sentence(name: str, found: Growth) -> str:
+    return (
+        f"the memory of {name} grows by {_size(3600 * found.bytes_per_work)} an hour while nothing is asked of it, "
+        "and does not come back"
+    )
+
+
+class Quiet:
+    """The axis of idle time: seconds in which nothing was done, and how much each memory has gained in them alone."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._last: tuple[float, Mapping[str, int]] | None = None
+        self._seconds = 0.0
+        self._gained: dict[str, int] = {}
+
+    def look(self, at: float, sizes: Mapping[str, int], *, busy: bool) -> tuple[int, Mapping[str, int]] | None:
+        """So large are these; seconds and gains so far, or None where it is not quiet, or not for long.
+
+        Args:
+            at: Seconds since the epoch.
+            sizes: Bytes by name.
+            busy: Whether anything has been done since the last look.
+        """
+        before, self._last = self._last, (at, sizes)
+        if before is None or busy:
+            self._since = at
+        if before is None or not before[0] >= self._since + QUIET_S or at < before[0]:
+            return None
+        self._seconds += at - before[0]
+        for name, n_bytes in sizes.items():
+            self._gained[name] = self._gained.get(name, 0) + n_bytes - before[1].get(name, n_bytes)
+        return int(self._seconds), dict(self._gained)
 
 
 def _size(n_bytes: float) -> str:

@@ -75,13 +75,15 @@ def device_ledger(device: DeviceMemory, holdings: Holdings, context_bytes: int, 
     }
     unexplained = max(0, device.used_bytes - sum(parts.values()))
     explained = device.torch_reserved_bytes + context
+    if own is None and device.torch_name:  # as in a container: then whatever nobody is named for may be ours
+        own = device.used_bytes - device.driver_bytes - parts["other_processes"]
     return DeviceLedger(
         device=f"gpu{device.index}",
         name=device.name,
         total_bytes=device.total_bytes,
         parts=(*_parts(parts), MemoryPart("unexplained", unexplained)),
         processes=tuple(sorted(others, key=lambda process: -process.bytes)),
-        explained_share=1.0 if not own else min(1.0, explained / own),
+        explained_share=min(1.0, explained / own) if own and own > 0 else 1.0,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from indexer.asker import Asker
 from indexer.ports import Engine
@@ -15,6 +15,9 @@ from search_api.settings import ApiSettings
 from search_api.workers import Workers
 
 T = TypeVar("T")
+
+N_WATCHING: Final = 4
+"""Threads for those who watch over the service. They must not wait behind the questions that they watch over."""
 
 
 class Service:
@@ -31,27 +34,33 @@ class Service:
     def open(self) -> None:
         """Take calls, also again after `close`."""
         self.workers = Workers(self.settings.n_threads, self.settings.n_waiting)
+        self.watching = Workers(N_WATCHING, self.settings.n_waiting)
 
     def close(self) -> None:
         """Take no more calls."""
         self.workers.close()
+        self.watching.close()
 
-    async def call(self, work: Callable[[], T]) -> T:
+    async def watch(self, work: Callable[[], T]) -> T:
+        """As `call`, for what tells of the service: in time, however many questions wait."""
+        return await self.call(work, self.watching)
+
+    async def call(self, work: Callable[[], T], workers: Workers | None = None) -> T:
         """Run `work` in a thread; raises what it raises, or `Overloaded`.
 
         Who is cancelled meanwhile, for his client has gone, leaves his place, here and before the encoders.
         """
-        asker = Asker()
+        asker, workers = Asker(), workers or self.workers
 
         def asked() -> T:
             with asker.asking():
                 return work()
 
-        future = self.workers.call(asked)
+        future = workers.call(asked)
         try:
             return await future
         except asyncio.CancelledError:
-            self.workers.give_up(future)
+            workers.give_up(future)
             asker.give_up()
             raise
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer.leaks import Component, Growth, Leaks, Window, growth, is_spread
+from indexer.leaks import QUIET_S, Component, Growth, Leaks, Quiet, Window, growth, is_spread
 
 MB = 1_000_000
 N = 10_000
@@ -133,6 +134,89 @@ def test_growth_that_smaller_windows_do_not_see_is_made_of_steps() -> None:
     assert found is not None
     assert is_spread(found, windows(*[5.0] * 60, size=25))
     assert not is_spread(found, windows(*[0.0, 0.0, 0.0, 20.0] * 15, size=25))
+
+
+def test_threads_that_overtake_each_other_make_no_window_twice() -> None:
+    component = Component("x")
+    order = np.arange(400).reshape(-1, 2)[:, ::-1].ravel()  # 1, 0, 3, 2, ...
+    for work in order.tolist():
+        component.observe(work, work / 100, 800 * MB + work * MB)
+    assert component.suspect is not None
+    assert component.suspect.bytes_per_work == pytest.approx(MB, rel=0.1)
+    assert all(a.work < b.work for scale in component._scales for a, b in pairwise(scale.windows))
+
+
+# ---------------------------------------------------------------- the quiet
+
+DAY_S = 24 * 3600
+
+
+def idle_noise(rng: np.random.Generator, n: int = DAY_S) -> Trace:
+    """A service that is asked nothing: a little up and down, and a scan of the folders every five minutes."""
+    seconds = np.arange(n)
+    return 800 * MB + rng.normal(0, 0.2 * MB, n) + 25 * MB * (seconds % 300 < 3)
+
+
+QUIET = {
+    "noise": idle_noise,
+    "a slow sawtooth": lambda rng: idle_noise(rng) + sawtooth(DAY_S, 6 * 3600, 30),
+    "steps": lambda rng: idle_noise(rng) + steps(rng, DAY_S, 6),
+    "settling": lambda rng: idle_noise(rng) + warm_up(DAY_S, 40, 1800),
+    "a random walk": lambda rng: idle_noise(rng) + np.cumsum(rng.normal(0, 0.02 * MB, DAY_S)),
+}
+
+
+def found_in_the_quiet(trace: Trace, every: int = 1, busy: Callable[[int], bool] = lambda _at: False) -> int | None:
+    """After how many seconds an alarm is told; nothing comes back when it is asked for."""
+    quiet, leaks = Quiet(), Leaks(idle=True)
+    for at in range(0, len(trace), every):
+        seen = quiet.look(at, {"process": int(trace[at])}, busy=busy(at))
+        if seen is not None and leaks.observe(seen[0], at, seen[1]) and leaks.judge({"process": 0}):
+            return at
+    return None
+
+
+@pytest.mark.parametrize("kind", QUIET)
+def test_what_an_idle_service_does_is_no_leak(kind: str) -> None:
+    for seed in range(2):
+        assert found_in_the_quiet(QUIET[kind](np.random.default_rng(seed)), every=5) is None
+
+
+@pytest.mark.parametrize(("mb_an_hour", "within_h"), [(6000, 0.1), (100, 0.6), (10, 5)])
+def test_what_grows_by_the_hour_while_nothing_is_done_is_found(mb_an_hour: float, within_h: float) -> None:
+    trace = idle_noise(np.random.default_rng(0)) + np.arange(DAY_S) * mb_an_hour * MB / 3600
+    at = found_in_the_quiet(trace)
+    assert at is not None
+    assert at <= within_h * 3600
+
+
+def test_growth_in_the_quiet_is_told_by_the_hour() -> None:
+    quiet, leaks = Quiet(), Leaks(idle=True)
+    for at in range(4000):
+        seen = quiet.look(at, {"gpu0 driver": 10**9 + at * 20_000}, busy=False)
+        if seen is not None and leaks.observe(seen[0], at, seen[1]):
+            (leak,) = leaks.judge({"gpu0 driver": 0})
+            break
+    assert leak.sentence == (
+        "the memory of gpu0 driver grows by 72.0 MB an hour while nothing is asked of it, and does not come back"
+    )
+    assert (leak.bytes_per_request, leak.bytes_per_s) == (0.0, pytest.approx(20_000, rel=0.05))
+    assert leak.since < 200
+
+
+def test_what_work_brings_and_leaves_behind_is_not_the_quiets() -> None:
+    bursts = np.arange(DAY_S) % 600
+    growing = np.cumsum(np.where(bursts < 60, 0.5 * MB, 0)) + 10 * MB * np.exp(-((bursts - 60).clip(0)) / 2)
+    trace = idle_noise(np.random.default_rng(0)) + growing
+    assert found_in_the_quiet(trace, every=5, busy=lambda at: at % 600 <= 60) is None
+    assert found_in_the_quiet(trace + np.arange(DAY_S) * 30_000.0, every=5, busy=lambda at: at % 600 <= 60) is not None
+
+
+def test_a_clock_that_is_set_back_is_no_time() -> None:
+    quiet = Quiet()
+    looks = [quiet.look(at, {"x": 0}, busy=False) for at in (0.0, QUIET_S, QUIET_S + 1, 5.0, 6.0, QUIET_S + 2)]
+    assert looks[2] == (1, {"x": 0})
+    assert [look[0] for look in looks if look] == sorted(look[0] for look in looks if look)
 
 
 # ---------------------------------------------------------------- suspects and alarms

@@ -50,6 +50,13 @@ def test_a_driver_that_names_no_process_leaves_the_rest_unexplained() -> None:
     assert parts_of(ledger)["unexplained"] == 18 * GIB - 10 * GIB - GIB // 2
 
 
+def test_where_the_driver_names_nobody_the_share_does_not_pretend() -> None:
+    unnamed = device(processes=(), used_bytes=20 * GIB, driver_bytes=0)
+    assert device_ledger(unnamed, NOTHING, 2 * GIB, PID).explained_share == pytest.approx(10 / 20)
+    unused = device(processes=(), torch_name="", torch_reserved_bytes=0)
+    assert device_ledger(unused, NOTHING, 0, PID).explained_share == 1.0
+
+
 sizes = st.integers(0, 100 * GIB)
 
 

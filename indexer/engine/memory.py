@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -16,7 +17,7 @@ from indexer.engine.parts import Parts
 from indexer.gpu.nvml import NvmlGauge
 from indexer.gpu.process import LinuxProcess
 from indexer.history import History
-from indexer.leaks import Leaks
+from indexer.leaks import Leaks, Quiet
 from indexer.ledger import Holdings, beside_torch_bytes, device_ledger, forecast, process_ledger
 from indexer.ports import DeviceGauge, ProcessGauge
 from indexer.types import DeviceMemory, GpuMemory, Leak, MemoryHistory, ProcessLedger, ProcessReading, Released
@@ -41,6 +42,7 @@ class Memory:
     Args:
         parts: Whose memory it is.
         n_waiting: Paths that wait to be dealt with.
+        at_task: Whether something long is being done that nobody waits for.
         devices, process: What tells of it.
         now: Seconds since the epoch.
     """
@@ -49,18 +51,24 @@ class Memory:
         self,
         parts: Parts,
         n_waiting: Callable[[], int] = lambda: 0,
+        at_task: Callable[[], bool] = lambda: False,
         devices: DeviceGauge | None = None,
         process: ProcessGauge | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._parts = parts
         self._n_waiting = n_waiting
+        self._at_task = at_task
         self._devices = devices or NvmlGauge()
         self._process = process or LinuxProcess()
         self._now = now
         self._left_over: dict[str, deque[int]] = {}
         self._history = History()
         self._leaks = Leaks()
+        self._idle_leaks = Leaks(idle=True)
+        self._quiet = Quiet()
+        self._work_seen = 0
+        self._numbers = itertools.count(1)
         self._n_requests = 0
         self._weights_bytes = 0
         self._wake = threading.Condition()
@@ -87,14 +95,14 @@ class Memory:
         try:
             yield
         finally:
-            self._n_requests += 1
-            if self._n_requests % REQUESTS_A_SAMPLE == 0:
-                self._sample(self._cheap_sizes())
+            self._n_requests = number = next(self._numbers)
+            if number % REQUESTS_A_SAMPLE == 0:
+                self._observe(self._leaks, self._work, self._cheap_sizes())
 
     @property
     def leaks(self) -> tuple[Leak, ...]:
         """What grows without end."""
-        return self._leaks.now()
+        return (*self._leaks.now(), *self._idle_leaks.now())
 
     def latest(self) -> GpuMemory:
         """As it was at the last look; where nobody looks each second, as it is now."""
@@ -116,7 +124,13 @@ class Memory:
                 ledgers.append(("process", memory.process.parts))
             values = {(device, part.name): part.bytes for device, parts in ledgers for part in parts}
             self._history.add(self._now(), values)
-        self._sample(self._sizes(memory))
+            sizes, work = self._sizes(memory), self._work
+            busy = work != self._work_seen or self._n_waiting() > 0 or self._at_task()
+            self._work_seen = work
+            quiet = self._quiet.look(self._now(), sizes, busy=busy)
+        self._observe(self._leaks, work, sizes)
+        if quiet is not None:
+            self._observe(self._idle_leaks, *quiet)
         return memory
 
     def release(self) -> Released:
@@ -130,10 +144,14 @@ class Memory:
         self.look()
         return Released(sum(freed.values()), freed)
 
-    def _sample(self, sizes: Mapping[str, int]) -> None:
-        """Hold sizes against the work done so far."""
-        work = self._n_requests + self._parts.embedder.n_encoded
-        if self._leaks.observe(work, self._now(), sizes) and not self._is_suspicious:
+    @property
+    def _work(self) -> int:
+        """Done so far."""
+        return self._n_requests + self._parts.embedder.n_encoded
+
+    def _observe(self, leaks: Leaks, at: int, sizes: Mapping[str, int]) -> None:
+        """Hold sizes against the work done so far, or against the quiet."""
+        if leaks.observe(at, self._now(), sizes) and not self._is_suspicious:
             with self._wake:
                 self._is_suspicious = True
                 self._wake.notify()
@@ -161,16 +179,16 @@ class Memory:
     def _try_suspects(self) -> None:
         """Memory that an allocator merely keeps comes back when it is asked for it; a leak does not."""
         self._is_suspicious = False
-        suspects = self._leaks.suspects()
-        if not suspects:
+        suspects = {leaks: leaks.suspects() for leaks in (self._leaks, self._idle_leaks)}
+        if not any(suspects.values()):
             return
         before = self._sizes(self._devices_now())
         self._devices.release()
         self._process.release()
         after = self._sizes(self._devices_now())
-        came_back = {name: before.get(name, 0) - after.get(name, 0) for name in suspects}
-        for leak in self._leaks.judge(came_back):
-            logger.warning("perhaps a leak: %s", leak.sentence)
+        for leaks, names in suspects.items():
+            for leak in leaks.judge({name: before.get(name, 0) - after.get(name, 0) for name in names}):
+                logger.warning("perhaps a leak: %s", leak.sentence)
 
     def _devices_now(self) -> GpuMemory:
         return self._explained(self._devices.read())
@@ -189,7 +207,7 @@ class Memory:
                 for each in memory.devices
             ),
             process=self._process_ledger(reading, self._holdings("cpu")),
-            leaks=self._leaks.now(),
+            leaks=self.leaks,
             forecast=forecast(
                 memory.devices, reading, self._holdings(self._parts.device), self._parts.geometry.row_dim
             ),

@@ -6,7 +6,8 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 
@@ -19,6 +20,7 @@ from indexer.engine.live import Live, Topic
 from indexer.engine.memory import Memory
 from indexer.engine.pace import Pace
 from indexer.engine.parts import Parts
+from indexer.engine.questions import Questions
 from indexer.engine.rebuilding import Rebuilding
 from indexer.engine.restoring import Restoring
 from indexer.engine.retuning import Retuning, Tried
@@ -132,20 +134,20 @@ class RunningEngine:
         )
         self._verifying = verifying_of(parts, inflow, alone) if inflow else None
         self._retuning = Retuning(parts, measure, parts.embedder.limit_batch)
-        self._memory = Memory(parts, n_waiting=lambda: len(inflow.settle) if inflow else 0)
+        self._questions = Questions()
+        self._memory = Memory(
+            parts,
+            n_waiting=lambda: len(inflow.settle) if inflow else 0,
+            at_task=lambda: self._restoring.refilling or any(each and each.running for each in self._tasks()),
+        )
         self._state = State(
             parts,
             inflow,
             self._keeper,
             self._memory,
             Tasks(
-                progress=lambda: (
-                    self._pace.progress if self._pace else None,
-                    self._rebuilding.progress,
-                    self.verify_progress(),
-                    self._duplicating.progress,
-                    self._retuning.progress,
-                ),
+                progress=self._tasks,
+                questions=self._questions,
                 report=self.verify_report,
                 batch=lambda: self._retuning.batch,
             ),
@@ -198,11 +200,12 @@ class RunningEngine:
         return self.parts.geometry.dims
 
     def search(self, query: Query, limit: int, offset: int = 0, options: Options = PLAIN) -> SearchResult:
-        with self._memory.request():
+        with self._asked():
             return self._search.search(query, limit, offset, options)
 
     def duplicates(self, tier: Tier, limit: int, offset: int = 0) -> DuplicatePage:
-        return self._duplicating.page(tier, limit, offset)
+        with self._asked():
+            return self._duplicating.page(tier, limit, offset)
 
     def standing(self) -> list[StandingQuery]:
         return self._standing.all() if self._standing else []
@@ -220,21 +223,23 @@ class RunningEngine:
         self._standing.drop(id)
 
     def embed_images(self, images: Sequence[bytes]) -> list[EmbeddedImage]:
-        with self._memory.request():
+        with self._asked():
             return self._search.embed_images(images)
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        with self._memory.request():
+        with self._asked():
             return self._search.embed_texts(texts)
 
     def image(self, id: str) -> ImageRecord:
         return self._search.image(id)
 
     def newest(self, limit: int, before: int | None = None, where: Where = EVERYWHERE) -> Newest:
-        return self._search.newest(limit, before, where)
+        with self._asked():
+            return self._search.newest(limit, before, where)
 
     def thumbnail(self, id: str, side_px: int) -> bytes:
-        return self._thumbnails.get(self._search.image(id), side_px)
+        with self._asked():
+            return self._thumbnails.get(self._search.image(id), side_px)
 
     def refused(self, limit: int, offset: int = 0) -> tuple[list[FileRecord], int]:
         n_refused = sum(self.parts.catalogue.counts().refused.values())
@@ -331,6 +336,16 @@ class RunningEngine:
                 self._close_parts()
 
     # ------------------------------------------------------------ inside
+
+    def _tasks(self) -> tuple[Progress | None, ...]:
+        pace = self._pace.progress if self._pace else None
+        tasks = (pace, self._rebuilding.progress, self.verify_progress(), self._duplicating.progress)
+        return (*tasks, self._retuning.progress)
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        with self._questions.asked(), self._memory.request():
+            yield
 
     def _drain(self) -> None:
         self._live.close()

@@ -10,6 +10,7 @@ from indexer.engine.inflow import Inflow
 from indexer.engine.keeper import Keeper
 from indexer.engine.memory import Memory
 from indexer.engine.parts import Parts
+from indexer.engine.questions import Questions
 from indexer.engine.spaces import spaces_kept
 from indexer.engine.verifying import notices_of
 from indexer.types import BatchLimit, IndexNews, Progress, QueueState, Readiness, Stats, VerifyReport
@@ -21,11 +22,13 @@ class Tasks:
 
     Attributes:
         progress: Of every task that runs or has run.
+        questions: What is being answered.
         report: The last verification's.
         batch: Pictures in a batch at most.
     """
 
     progress: Callable[[], Iterable[Progress | None]]
+    questions: Questions
     report: Callable[[], VerifyReport | None]
     batch: Callable[[], BatchLimit]
 
@@ -45,8 +48,10 @@ class State:
     def readiness(self) -> Readiness:
         lost = self._parts.embedder.trouble
         troubles = _troubles(self._parts.embedder.queue)
+        overdue = self._tasks.questions.trouble
         leaks = self._memory.leaks
         checks = {
+            "answers": f"fail: {overdue}" if overdue else "ok",
             "encoder": f"fail: {lost}" if lost else f"warn: {troubles[0]}" if troubles else "ok",
             "memory": f"warn: {leaks[0].sentence}" if leaks else "ok",
         }
@@ -55,7 +60,7 @@ class State:
             checks["store"] = f"warn: ingest is paused: {trouble}" if trouble else "ok"
             wrong = [state for state in self._inflow.watcher.state().values() if state not in ("events", "polling")]
             checks["watch"] = f"warn: {wrong[0]}" if wrong else "ok"
-        return Readiness(not lost, checks)
+        return Readiness(not (lost or overdue), checks)
 
     def stats(self) -> Stats:
         parts, inflow = self._parts, self._inflow

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Memory that grows with the work done, and does not come back.
+    """Memory that grows with the work done, or while nothing is done, and does not come back.
 
     Attributes:
         component: Which memory, such as `process` or `gpu0 tensors`.
         bytes_per_s: Its growth.
-        bytes_per_request: The same by work: a request, or a picture encoded.
+        bytes_per_request: The same by work: a request, or a picture encoded. 0 where it grows while nothing is done.
         since: When it began, as far as was seen, seconds since the epoch.
         sentence: The same for people.
     """
@@ -74,7 +74,8 @@ class DeviceLedger:
             torch's allocator keeps beyond that; `context`, which CUDA and its libraries hold; `other_processes`;
             `driver`; and `unexplained`.
         processes: The others.
-        explained_share: Of what the driver says that this process holds, 0 to 1.
+        explained_share: Of what the driver says that this process holds, 0 to 1; where it names no process, of what is
+            used by nobody named.
     """
 
     device: str

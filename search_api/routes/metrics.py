@@ -14,6 +14,7 @@ from search_api.metrics import MEDIA_TYPE, Page
 from search_api.openapi import MetricsPage, refusals
 from search_api.service import Service
 
+STATES = ("open", "closed", "stopped", "lost")
 STAGES = ("idle", "scan", "settle", "read", "decode", "encode", "store", "stopped")
 
 
@@ -27,7 +28,7 @@ STAGES = ("idle", "scan", "settle", "read", "decode", "encode", "store", "stoppe
 async def metrics(request: ApiRequest) -> Response[str]:
     """Everything that is counted, for Prometheus. Base units; no label holds a path."""
     service = request.service
-    return Response(await service.call(lambda: _page(service)), media_type=MEDIA_TYPE)
+    return Response(await service.watch(lambda: _page(service)), media_type=MEDIA_TYPE)
 
 
 def _page(service: Service) -> str:
@@ -88,7 +89,22 @@ def _queue(page: Page, stats: Stats, queue: QueueState) -> None:
     page.gauge("lookalike_queue_depth", "Pictures and texts that wait for the encoder.", queue.depth)
     page.gauge("lookalike_queue_oldest_seconds", "For how long the first of them waits.", queue.oldest_s)
     page.counter("lookalike_queue_rejected_total", "Queries refused because too many waited.", queue.rejected_total)
-    page.gauge("lookalike_encoder_busy_ratio", "Share of the last ten seconds it worked.", queue.busy_share)
+    page.gauge(
+        "lookalike_encoder_busy_ratio", "Share of the last ten seconds they worked, in the mean.", queue.busy_share
+    )
+    encoders = [({"encoder": str(i), "device": load.device}, load) for i, load in enumerate(queue.devices)]
+    page.family(
+        "lookalike_device_busy_ratio", "gauge", "Share of the last ten seconds that each encoder worked.",
+        [(labels, load.busy_share) for labels, load in encoders],
+    )  # fmt: skip
+    page.family(
+        "lookalike_device_images_per_second", "gauge", "Pace of each encoder over the last ten seconds.",
+        [(labels, load.images_per_s) for labels, load in encoders],
+    )  # fmt: skip
+    page.family(
+        "lookalike_device_state", "gauge", "1 for the state that each encoder is in.",
+        [({**labels, "state": state}, load.state == state) for labels, load in encoders for state in STATES],
+    )  # fmt: skip
     page.gauge("lookalike_batch_size", "Pictures that the next batch may hold.", queue.batch_size)
     page.gauge("lookalike_batch_size_limit", "Pictures that any batch may hold.", stats.batch_size)
 
@@ -134,6 +150,7 @@ def _requests(page: Page, service: Service) -> None:
         [({"method": method, "status": str(status)}, n) for (method, status), n in answers],
     )  # fmt: skip
     page.gauge("lookalike_calls", "Requests that wait for the engine, or are at it.", service.workers.n_calls)
+    page.counter("lookalike_calls_rejected_total", "Refused because too many waited.", service.workers.n_rejected)
     page.gauge("lookalike_listeners", "Streams of events that are open.", service.n_listeners)
 
 

@@ -44,7 +44,7 @@ async def stats(request: ApiRequest) -> Json[StatsAnswer]:
     service = request.service
     workers = service.workers
     now = {"requests_waiting": workers.n_calls, "requests_rejected_total": workers.n_rejected}
-    return await service.answer(lambda: msgspec.structs.replace(stats_answer(service.engine.stats()), **now))
+    return await service.watch(lambda: Json(msgspec.structs.replace(stats_answer(service.engine.stats()), **now)))
 
 
 @get("/api/errors", tags=["state"], responses=refusals(422))

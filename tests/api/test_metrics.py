@@ -28,7 +28,7 @@ BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_total", "_info", "_bucket", "_su
 COUNTS = {
     "images", "files", "refused_files", "index_generation", "verify_findings", "pending_files", "stage_limiting",
     "watched_folders", "queue_depth", "batch_size", "batch_size_limit", "leaks", "ready", "check", "calls", "listeners",
-    "encoding_images_per_second",
+    "encoding_images_per_second", "device_images_per_second", "device_state",
 }  # fmt: skip
 
 
@@ -57,6 +57,12 @@ def test_it_says_what_the_engine_says(http: Http, engine: FakeEngine) -> None:
     assert found["lookalike_queue_rejected_total"] == queue.rejected_total
     assert found["lookalike_encoder_busy_ratio"] == queue.busy_share
     assert found["lookalike_batch_size"] == queue.batch_size
+    (load,) = queue.devices
+    assert found['lookalike_device_busy_ratio{encoder="0",device="cpu"}'] == load.busy_share
+    assert found['lookalike_device_images_per_second{encoder="0",device="cpu"}'] == load.images_per_s
+    assert found['lookalike_device_state{encoder="0",device="cpu",state="open"}'] == 1
+    assert found['lookalike_device_state{encoder="0",device="cpu",state="lost"}'] == 0
+    assert found["lookalike_calls_rejected_total"] == 0
     assert found['lookalike_stage_limiting{stage="idle"}'] == 1
     assert sum(value for name, value in found.items() if name.startswith("lookalike_stage_limiting")) == 1
     assert found["process_open_fds"] > 3

@@ -332,7 +332,9 @@ def test_more_calls_than_may_wait_are_told_to_come_back(engine: FakeEngine) -> N
         assert engine.entered.acquire(timeout=10)
         threads[1].start()
         assert eventually(lambda: http.app.state.service.workers.n_calls == 2)
-        assert_problem(http.get("/api/stats"), 503)
+        assert_problem(http.post("/api/search", json={"text": "a"}), 503)
+        for path in ("/health/ready", "/metrics", "/api/stats"):  # whoever watches over it is told all the same
+            assert http.get(path).status_code == 200
         engine.hold.set()
         for thread in threads:
             thread.join(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 from datetime import datetime, timedelta
 from urllib.parse import quote, quote_plus
 
@@ -372,6 +373,18 @@ def test_every_path_reaches_the_engine_byte_for_byte(name: bytes) -> None:
 def test_health_tells_live_and_ready(http: Http) -> None:
     assert http.get("/health/live").json() == {"status": "ok"}
     assert http.get("/health/ready").json() == {"ready": True, "checks": {"model": "ok", "index": "ok"}}
+
+
+def test_an_engine_that_does_not_tell_its_state_in_time_is_not_ready(
+    http: Http, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr("search_api.routes.health.READY_S", 0.05)
+    monkeypatch.setattr(engine, "readiness", lambda: go_on.wait(10))
+    response = http.get("/health/ready")
+    go_on.set()
+    assert response.status_code == 503
+    assert response.json()["checks"] == {"engine": "fail: it has not told its state within 0.05 s"}
 
 
 def test_not_ready_is_a_503_with_each_check(http: Http, engine: FakeEngine) -> None:

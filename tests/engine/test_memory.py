@@ -119,6 +119,31 @@ def test_a_leak_is_told_everywhere_and_leaves_the_service_ready(
         assert f"perhaps a leak: {leak.sentence}" in caplog.text
 
 
+def test_what_grows_while_nothing_is_asked_is_told_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    process, now, at_task = Process(), [0.0], [True]
+    process.release = lambda: None  # type: ignore[method-assign]
+    with engine_at(tmp_path) as engine:
+        memory = Memory(engine.parts, at_task=lambda: at_task[0], process=process, now=lambda: now[0])
+
+        def pass_time(seconds: int) -> None:
+            for _ in range(seconds):
+                now[0] += 1
+                process.n_bytes += 200_000
+                memory.look()
+                if memory._is_suspicious:
+                    memory._try_suspects()
+
+        pass_time(1000)  # a task runs
+        assert memory.leaks == ()
+        at_task[0] = False
+        pass_time(400)
+        (leak,) = memory.leaks
+        assert leak.component == "process"
+        assert leak.bytes_per_request == 0
+        assert leak.sentence in caplog.text
+        memory.close()
+
+
 def test_memory_that_is_merely_kept_alarms_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process()
     monkeypatch.setattr("indexer.engine.memory.LinuxProcess", lambda: process)
