@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import DeviceOutOfMemory, InputError
 from indexer.ports import Encoder, FeatureReading, MemoryMeter
-from indexer.types import ContentHash, Effort, Evaluation, Features, Ids, Pixels
+from indexer.types import ContentHash, Effort, Evaluation, Features, Ids, IndexEvaluation, Pixels
 
 Doubles: TypeAlias = NDArray[np.float64]
 
@@ -184,4 +184,15 @@ def shortfall(evaluation: Evaluation, least_overlap: float, least_cosine: float)
         wrong.append(f"top-{K} overlap {evaluation.overlap:.3f} is below {least_overlap:g}")
     if not evaluation.cosine_p1 >= least_cosine:
         wrong.append(f"p1 cosine {evaluation.cosine_p1:.4f} is below {least_cosine:g}")
+    return ", ".join(wrong)
+
+
+def index_shortfall(evaluation: IndexEvaluation, least_overlap: float) -> str:
+    """What keeps an index of another kind from passing, in words; empty where it passes."""
+    groups = [("images", evaluation.found), ("words", evaluation.words)]
+    wrong = [
+        f"top-{K} overlap of {name} {point.recall:.3f} is below {least_overlap:g}"
+        for name, point in groups
+        if point is not None and not point.recall >= least_overlap
+    ]
     return ", ".join(wrong)

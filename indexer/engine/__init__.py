@@ -1,6 +1,6 @@
 """The one place that names concrete parts: opens, starts, drains and closes them."""
 
-from indexer.engine.evaluating import evaluate_precision
+from indexer.engine.evaluating import evaluate_index, evaluate_precision
 from indexer.engine.memory import offline_memory
 from indexer.engine.offline import verify_offline, why_offline
 from indexer.engine.opening import (
@@ -16,6 +16,7 @@ from indexer.engine.tuning import recommendations, tune_batch, tune_index
 
 __all__ = [
     "RunningEngine",
+    "evaluate_index",
     "evaluate_precision",
     "offline_memory",
     "offline_refused",

@@ -1,4 +1,4 @@
-"""The gate on this store: its images read, decoded once, encoded in FP32 and in the precision in question."""
+"""The gate on this store: images encoded in FP32 and in another precision, or searched exactly and through lists."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from indexer.config import Config
 from indexer.engine.devices import devices_of
-from indexer.engine.opening import existing_catalogue
-from indexer.engine.parts import checkpoint_of, encoder_of, machine_of, open_decoder
+from indexer.engine.listing import compare_lists, exactly, words
+from indexer.engine.opening import OpenModel, existing_catalogue, open_reader
+from indexer.engine.parts import checkpoint_of, encoder_of, machine_of, open_decoder, open_model
 from indexer.engine.spaces import all_records
 from indexer.errors import CapacityError, ConfigError, FileChanged, ImageRefused, InputError
 from indexer.evaluate import K, Measured, chosen, compared, measured, summed_up
@@ -24,7 +25,15 @@ from indexer.files.reading import read_file
 from indexer.ports import CatalogueReading, Decoder, Encoder, MemoryMeter
 from indexer.store.data_dir import DataDir
 from indexer.store.gated import keep_evaluation
-from indexer.types import ContentHash, EmbeddingSpace, Evaluation, ImageRecord, Pixels, Progress
+from indexer.types import (
+    ContentHash,
+    EmbeddingSpace,
+    Evaluation,
+    ImageRecord,
+    IndexEvaluation,
+    Pixels,
+    Progress,
+)
 
 if TYPE_CHECKING:
     from indexer.encoder.checkpoint import Checkpoint
@@ -92,6 +101,21 @@ def evaluate_precision(
     evaluation = _evaluation(space, machine.name, len(live), n_queries, reference, candidate)
     keep_evaluation(data.gated, evaluation)
     return evaluation
+
+
+def evaluate_index(config: Config, sample: int, *, model: OpenModel = open_model) -> IndexEvaluation:
+    """Hold searches through lists against exact ones, on up to `sample` indexed images and on common words.
+
+    Only reads the store, as `evaluate_precision`.
+
+    Raises:
+        InputError: There are too few images.
+        ConfigError, ModelError, StoreError: As for `open_reader`.
+    """
+    with open_reader(exactly(config), model=model) as engine:
+        parts = engine.parts
+        queries = words(parts.embedder, parts.geometry)
+        return compare_lists(parts.index, queries, config.index.recall, sample, parts.embedder.space.fingerprint)
 
 
 def _in_precision(config: Config, precision: str) -> Config:

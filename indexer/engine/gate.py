@@ -6,7 +6,7 @@ import logging
 
 from indexer.config import Config
 from indexer.errors import ConfigError
-from indexer.evaluate import shortfall
+from indexer.evaluate import K, shortfall
 from indexer.store.data_dir import DataDir
 from indexer.store.gated import read_evaluation
 from indexer.types import EmbeddingSpace
@@ -14,8 +14,10 @@ from indexer.types import EmbeddingSpace
 logger = logging.getLogger(__name__)
 
 
-def require_gate(config: Config, data: DataDir, space: EmbeddingSpace) -> None:
+def require_gate(config: Config, data: DataDir, space: EmbeddingSpace, n_indexed: int) -> None:
     """Refuse a lossy precision that has not passed the gate on this store's images, unless told to allow it.
+
+    With too few images for that, the way to it leads through another precision.
 
     Raises:
         ConfigError: It has not; says how to run the gate.
@@ -27,6 +29,9 @@ def require_gate(config: Config, data: DataDir, space: EmbeddingSpace) -> None:
     if evaluation is None:
         trouble = f"{precision} has not passed the gate on your images with {space.model}"
         remedy = f"run `indexer evaluate --precision {precision}`"
+        if n_indexed <= K:
+            trouble += f", of which there are only {n_indexed} yet"
+            remedy = f"index some with `indexer serve --set model.precision=auto`, then {remedy}"
     else:
         wrong = shortfall(evaluation, config.model.gate_overlap, config.model.gate_cosine)
         if not wrong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from indexer.config import Config
 from indexer.errors import InputError, NoTextTower
 from indexer.geometry import Geometry
 from indexer.ports import Embedder, VectorIndex
-from indexer.types import IndexTuning, Matrix
+from indexer.types import Ids, IndexEvaluation, IndexTuning, Matrix
 
 FEW_ROWS = 10_000
 """Fewer are searched exactly though lists are asked for: that takes a millisecond."""
@@ -30,6 +31,11 @@ _WORDS = (
     "a drawing", "a painting", "black and white", "something blue", "a close-up", "a blurred picture", "a sports match",
     "a swimming pool", "a stage with lights", "a church", "a market", "rain", "fireworks", "a museum",
 )  # fmt: skip
+
+
+def exactly(config: Config) -> Config:
+    """The same settings with exact searches."""
+    return config.model_copy(update={"index": config.index.model_copy(update={"kind": "exact"})})
 
 
 def beside_lists(
@@ -76,11 +82,7 @@ def measure_lists(rows: VectorIndex, queries: Matrix | None, recall: float, fing
     from indexer.index import operating
     from indexer.index.approximate import begun, enter, exams
 
-    ids = rows.ids()
-    if len(ids) < 2 * _N_HELD_OUT:
-        raise InputError(
-            f"only {len(ids)} images are indexed; an exact search of fewer than {FEW_ROWS:,} is fast as it is"
-        )
+    ids = _enough(rows)
     lists, held_out = begun(rows, ids, _N_HELD_OUT)
     enter(rows, lists, ids)
     groups = exams(rows, held_out, queries)
@@ -88,3 +90,46 @@ def measure_lists(rows: VectorIndex, queries: Matrix | None, recall: float, fing
     points = (exact, *operating.points(rows, lists, groups))
     chosen = operating.choose(points, recall) or exact
     return IndexTuning(fingerprint, recall, len(ids), lists.n_lists, points, chosen)
+
+
+def compare_lists(
+    rows: VectorIndex, queries: Matrix | None, recall: float, sample: int, fingerprint: str
+) -> IndexEvaluation:
+    """Hold searches through lists, made and used as a service does, against exact ones.
+
+    The images asked about, up to `sample`, are others than those that tell how widely to look. Where no look has the
+    recall that is wanted, and a service would search exactly, the widest is measured.
+
+    Raises:
+        InputError: There are too few rows to make lists of.
+    """
+    from indexer.index import operating
+    from indexer.index.approximate import begun, enter, exams
+
+    ids = _enough(rows)
+    lists, held_out = begun(rows, ids, _N_HELD_OUT + min(sample, len(ids) // 4))
+    enter(rows, lists, ids)
+    points = list(operating.points(rows, lists, exams(rows, held_out[:_N_HELD_OUT], queries)))
+    chosen = operating.choose(points, recall) or max(points, key=lambda point: point.sure_recall)
+    how = (chosen.n_probe, chosen.factor)
+    look = partial(operating.ask, rows, lists, k=operating.K + 1, how=how, beside=np.empty(0, np.int64))
+    images, *words = exams(rows, held_out[_N_HELD_OUT:], queries)
+    exact = operating.timed(lambda query: rows.search(query, operating.K + 1), images)
+    found, *others = [
+        replace(operating.timed(look, exam), n_probe=how[0], factor=how[1], n_bytes=rows.n_bytes + lists.n_bytes)
+        for exam in (images, *words)
+    ]
+    return IndexEvaluation(
+        fingerprint, "lists", len(ids), len(images.queries), lists.n_lists, replace(exact, n_bytes=rows.n_bytes),
+        found, next(iter(others), None),
+    )  # fmt: skip
+
+
+def _enough(rows: VectorIndex) -> Ids:
+    """The rows' ids, if lists can be made of them."""
+    ids = rows.ids()
+    if len(ids) < 2 * _N_HELD_OUT:
+        raise InputError(
+            f"only {len(ids)} images are indexed; an exact search of fewer than {FEW_ROWS:,} is fast as it is"
+        )
+    return ids

@@ -75,7 +75,7 @@ def _open_engine(config: Config, watch: bool, model: OpenModel) -> RunningEngine
             require_folders(config, catalogue)
             forget_unwatched(catalogue, watched_folders(config))
         opened = model(config, data, stack)
-        require_gate(config, data, opened.embedder.space)
+        require_gate(config, data, opened.embedder.space, catalogue.counts().contents)
         cache = DiskFeatureCache(data.features, opened.embedder.space)
         stack.callback(cache.close)
         parts = open_parts(config, data, opened, catalogue, cache, stack, lists=True)
@@ -96,7 +96,7 @@ def _as_store_error(config: Config) -> Iterator[None]:
         raise StoreError(f"the service cannot start: {what}: {e.strerror or e}") from e
 
 
-def open_reader(config: Config) -> RunningEngine:
+def open_reader(config: Config, *, model: OpenModel = open_model) -> RunningEngine:
     """Open the store to answer questions only, beside a server or without one. Changes nothing that it has not made up.
 
     Raises:
@@ -107,10 +107,10 @@ def open_reader(config: Config) -> RunningEngine:
         data = DataDir(config.store_dir)
         catalogue = existing_catalogue(data)
         stack.callback(catalogue.close)
-        model = open_model(config, data, stack)
-        cache = FeatureReader(data.features, model.embedder.space)
+        opened = model(config, data, stack)
+        cache = FeatureReader(data.features, opened.embedder.space)
         stack.callback(cache.close)
-        parts = open_parts(config, data, model, catalogue, cache, stack)
+        parts = open_parts(config, data, opened, catalogue, cache, stack)
         engine = RunningEngine(parts, None, lambda _url: None, (closing := ExitStack()).close)
         closing.push(stack.pop_all())
     return engine.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from indexer.config import Config
-from indexer.engine.listing import measure_lists, words
+from indexer.engine.listing import exactly, measure_lists, words
 from indexer.engine.opening import OpenModel, open_engine
 from indexer.engine.parts import IMAGES_ON_THEIR_WAY, checkpoint_of, encoder_of, machine_of, open_model
 from indexer.recommend import CARDS_GIB, Recommendation, card, recommend
@@ -56,8 +56,7 @@ def tune_index(config: Config, recall: float, model: OpenModel = open_model) -> 
     """
     data = DataDir(config.store_dir)
     data.require_free()  # what runs on it would be measured too
-    exactly = config.model_copy(update={"index": config.index.model_copy(update={"kind": "exact"})})
-    with open_engine(exactly, watch=False, model=model) as engine:
+    with open_engine(exactly(config), watch=False, model=model) as engine:
         parts = engine.parts
         queries = words(parts.embedder, parts.geometry)
         tuning = measure_lists(parts.index, queries, recall, parts.embedder.space.fingerprint)

@@ -178,3 +178,28 @@ class Evaluation:
     reference: Effort
     candidate: Effort
     measured_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEvaluation:
+    """How searches through an index of another kind compare with exact ones, on the user's own images.
+
+    Attributes:
+        fingerprint: Of the embedding space.
+        kind: See `[index] kind`.
+        n_indexed: Rows of the index.
+        n_queries: Of them those that were asked about; neither the lists nor how widely to look were made with them.
+        n_lists: Lists that were made.
+        exact: What exact searches took. Memory is all that is held, of the others too.
+        found: What searches of the other kind took, and how much of the exact answers they found.
+        words: The same for common words; None where the model knows none.
+    """
+
+    fingerprint: str
+    kind: str
+    n_indexed: int
+    n_queries: int
+    n_lists: int
+    exact: OperatingPoint
+    found: OperatingPoint
+    words: OperatingPoint | None

@@ -19,6 +19,7 @@ from indexer.errors import ConfigError, InputError
 from indexer.scenes import write_scenes
 from indexer.store.data_dir import DataDir
 from indexer.store.gated import read_evaluation
+from indexer.types import IndexEvaluation, OperatingPoint
 from tests.cli.conftest import Run
 from tests.fakes.engine import EVALUATION
 
@@ -119,7 +120,10 @@ def test_a_part_of_the_images_is_asked_about_with_its_neighbours_and_lost_files_
         (["--precision", "fp16"], 2, "fp16 on a CPU"),
         (["--precision", "int4"], 2, "int4"),
         (["--precision", "int8", "--sample", "10"], 2, "sample"),
-        ([], 2, "--precision"),
+        ([], 2, "--index-kind"),
+        (["--precision", "int8", "--index-kind", "lists"], 2, "one of"),
+        (["--index-kind", "exact"], 2, "lists"),
+        (["--index-kind", "lists"], 1, "no index"),
     ],
 )
 def test_what_cannot_be_evaluated_says_why(run: Run, arguments: list[str], code: int, words: str) -> None:
@@ -144,3 +148,25 @@ def test_the_table_ends_in_a_verdict_which_is_the_exit_code(run: Run, monkeypatc
     answer = json.loads(bad.out)
     assert (bad.code, answer["passed"], answer["overlap"], answer["gate_overlap"]) == (1, False, 0.9, 0.95)
     assert answer["candidate"]["precision"] == "int8+bf16"
+
+
+def test_an_index_has_its_table_and_verdict_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = OperatingPoint(0, 1, 1.0, 1.0, 129.0, 140.0, 2_600_000_000)
+    images = OperatingPoint(8, 16, 0.997, 0.995, 3.5, 6.0, 2_790_000_000)
+    given = IndexEvaluation("0123456789abcdef", "lists", 1_000_000, 500, 1024, exact, images, None)
+    monkeypatch.setattr("indexer.engine.evaluate_index", lambda *_, **__: given)
+    good = run("evaluate", "--index-kind", "lists")
+    assert good.code == 0
+    kinds, figures, told = good.out.split("\n\n")
+    assert kinds.splitlines() == ["exact\t129.00 ms\t140.00 ms\t2,600 MB", "lists\t3.50 ms\t6.00 ms\t2,790 MB"]
+    assert figures == "top-10 overlap, images\t0.9970 ± 0.0010\t0.95"
+    asked, verdict = told.splitlines()
+    assert asked == "500 of 1,000,000 images asked about, through 8 of 1,024 lists, 16 candidates a hit"
+    assert (verdict, good.err) == ("lists passes", "")
+    given = replace(given, n_indexed=2000, words=replace(images, recall=0.9))
+    bad = run("evaluate", "--index-kind", "lists")
+    assert (bad.code, bad.out.splitlines()[-1]) == (1, "lists fails: top-10 overlap of words 0.900 is below 0.95")
+    assert "searched exactly" in bad.err
+    answer = json.loads(run("evaluate", "--index-kind", "lists", "--json").out)
+    assert (answer["passed"], answer["kind"], answer["gate_overlap"]) == (False, "lists", 0.95)
+    assert answer["found"]["p50_ms"] == 3.5

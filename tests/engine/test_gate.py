@@ -15,6 +15,9 @@ from indexer.store.gated import keep_evaluation
 from indexer.types import EmbeddingSpace
 from tests.fakes.engine import EVALUATION, SPACE
 
+N = 1000
+"""Images indexed."""
+
 
 def space(precision: str) -> EmbeddingSpace:
     return replace(SPACE, precision=precision)
@@ -32,9 +35,9 @@ def data(tmp_path: Path) -> DataDir:
 
 
 def test_what_has_passed_is_served_and_so_is_what_is_not_lossy(data: DataDir, tmp_path: Path) -> None:
-    require_gate(config(tmp_path, precision="int8"), data, space("int8+bf16"))
+    require_gate(config(tmp_path, precision="int8"), data, space("int8+bf16"), N)
     for precision in ("fp32", "fp16", "bf16"):
-        require_gate(config(tmp_path), data, space(precision))
+        require_gate(config(tmp_path), data, space(precision), 0)
 
 
 @pytest.mark.parametrize(
@@ -51,24 +54,34 @@ def test_another_precision_model_or_weights_must_pass_by_themselves(
 ) -> None:
     name = precision.partition("+")[0]
     with pytest.raises(ConfigError) as caught:
-        require_gate(config(tmp_path, precision=name), data, given)
+        require_gate(config(tmp_path, precision=name), data, given, N)
     assert str(caught.value) == (
         f"model.precision: {name} has not passed the gate on your images with {given.model}; run "
         f"`indexer evaluate --precision {name}`, or set model.allow_ungated = true to serve it anyway"
     )
 
 
+def test_on_a_store_without_images_the_way_to_the_gate_is_told(data: DataDir, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        require_gate(config(tmp_path, precision="fp8"), data, space("fp8+bf16"), 3)
+    assert str(caught.value) == (
+        "model.precision: fp8 has not passed the gate on your images with fake, of which there are only 3 yet; index "
+        "some with `indexer serve --set model.precision=auto`, then run `indexer evaluate --precision fp8`, or set "
+        "model.allow_ungated = true to serve it anyway"
+    )
+
+
 @pytest.mark.parametrize("floor", [{"gate_overlap": 0.981}, {"gate_cosine": 0.9981}])
 def test_the_floors_in_force_count_not_those_of_then(data: DataDir, tmp_path: Path, floor: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r'^model\.precision: int8 has failed the gate .* is below .*set "auto"'):
-        require_gate(config(tmp_path, precision="int8", **floor), data, space("int8+bf16"))
+        require_gate(config(tmp_path, precision="int8", **floor), data, space("int8+bf16"), N)
 
 
 def test_the_gate_can_be_waived_and_that_is_told(
     data: DataDir, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     waived = config(tmp_path, precision="int8", allow_ungated=True, gate_overlap=1.0)
-    require_gate(waived, data, space("int8+bf16"))
+    require_gate(waived, data, space("int8+bf16"), N)
     assert "has failed the gate" in caplog.text
-    require_gate(waived, data, space("int8+fp16"))
+    require_gate(waived, data, space("int8+fp16"), N)
     assert "has not passed the gate" in caplog.text

@@ -11,9 +11,10 @@ import pytest
 from benchmarks.torture.longrun import fill
 from benchmarks.torture.stub import StubEncoder, configured, open_stub
 from indexer.config import Config
-from indexer.engine import open_engine, tune_index
+from indexer.engine import evaluate_index, open_engine, tune_index
 from indexer.engine.listing import FEW_ROWS, LARGE_BYTES, beside_lists
 from indexer.errors import InputError, StoreLocked
+from indexer.evaluate import index_shortfall
 from indexer.geometry import Geometry
 from indexer.index.approximate import ApproximateIndex
 from indexer.index.cpu import CpuIndex
@@ -102,6 +103,24 @@ def test_what_was_measured_is_kept_and_decides_from_the_next_start(
         assert isinstance(engine.parts.index, ApproximateIndex) == bool(tuning.chosen.n_probe)
         with pytest.raises(StoreLocked, match="indexer stop"):
             tune_index(config, 0.9, open_stub)
+
+
+def test_lists_are_held_against_exact_searches_beside_a_service(tmp_path: Path) -> None:
+    config = filled(tmp_path, recall=0.9)
+    with DataDir(config.store_dir).lock():  # as beside a service, which holds the store
+        found = evaluate_index(config, 100, model=open_stub)
+    assert (found.kind, found.n_indexed, found.n_queries) == ("lists", N, 100)
+    assert found.exact.recall == 1.0
+    assert 0.8 <= found.found.recall <= 1
+    assert found.found.n_probe > 0
+    assert found.found.n_bytes > found.exact.n_bytes >= N * 64 * 2
+    assert 0 < found.found.p50_ms <= found.found.p99_ms
+    assert found.words is not None
+    least = min(found.found.recall, found.words.recall)
+    assert index_shortfall(found, least) == ""
+    assert "top-10 overlap of" in index_shortfall(found, least + 1e-6)
+    with pytest.raises(InputError, match="20 images"):
+        evaluate_index(filled(tmp_path / "few", n=20), 100, model=open_stub)
 
 
 def test_too_few_images_to_tune_are_told_and_nothing_is_kept(tmp_path: Path) -> None:
