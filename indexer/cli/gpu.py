@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -37,7 +37,7 @@ def gpu(invocation: Invocation, watch: bool, release: bool, as_json: bool) -> No
     if release:
         _release(config, as_json)
     elif watch:
-        with _server(config) as client:
+        with _server(config) as client, suppress(KeyboardInterrupt):  # the way to end it
             (_watch_json if as_json else _watch)(client)
     else:
         with open_source(config, invocation.verbosity) as source:
@@ -52,12 +52,12 @@ def _print(memory: GpuMemoryAnswer) -> None:
     """A picture on a terminal; elsewhere a row for each device, and one for each part of each ledger."""
     from rich.console import Console
 
-    from indexer.cli.memory_view import gib, memory_view
+    from indexer.cli.memory_view import MemoryView, gib
     from indexer.cli.terminal import print_rows, say
 
     console = Console(highlight=False)
     if console.is_terminal:
-        console.print(memory_view(memory))
+        console.print(MemoryView(memory))
         return
     if not memory.available:
         say(f"no GPU: {memory.reason}")
@@ -87,17 +87,17 @@ def _watch(client: Client) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from indexer.cli.memory_view import memory_view
+    from indexer.cli.memory_view import MemoryView
     from search_api.schemas import GpuMemoryAnswer
 
     memory, queue = client.gpu_memory(), None
-    with Live(memory_view(memory), console=Console(highlight=False), auto_refresh=False, screen=False) as live:
+    with Live(MemoryView(memory), console=Console(highlight=False), auto_refresh=False, screen=False) as live:
         for topic, data in client.events(["queue", "gpu"]):
             if topic == "queue":
                 queue = data
             else:
                 memory = msgspec.convert(data, GpuMemoryAnswer)
-            live.update(memory_view(memory, queue), refresh=True)
+            live.update(MemoryView(memory, queue), refresh=True)
 
 
 def _watch_json(client: Client) -> None:

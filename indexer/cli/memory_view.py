@@ -1,18 +1,21 @@
-"""Memory on a terminal: a bar for each device and for the service, with what it is used for."""
+"""Memory, pace and queue on a terminal: a bar for each, as wide as the terminal, what matters most at the top."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Group
-from rich.table import Table
+from rich.columns import Columns
+from rich.padding import Padding
 from rich.text import Text
 
 from indexer.cli.terminal import printable
 
 if TYPE_CHECKING:
-    from search_api.schemas import GpuMemoryAnswer, MemoryPartAnswer
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+    from search_api.schemas import DeviceLedgerAnswer, GpuMemoryAnswer, MemoryPartAnswer
 
 _COLOURS: Final = {
     "weights": "blue",
@@ -29,28 +32,36 @@ _COLOURS: Final = {
     "other_processes": "white",
     "unexplained": "red",
 }
-_BAR_WIDTH: Final = 60
+_WIDEST: Final = 120
+_BUSY_WIDTH: Final = 20
 
 
-def memory_view(memory: GpuMemoryAnswer, queue: dict[str, Any] | None = None) -> Group:
-    """Everything that the service tells of its memory; and of its queue, where that is known."""
-    lines: list[Text | Table] = []
-    for device in memory.ledger:
-        lines.append(Text(f"{device.device}  {printable(device.name)}, {device.explained_share:.0%} explained"))
-        lines += _shown(device.parts, device.total_bytes)
-        lines += [Text(f"  process {p.pid} {printable(p.name)}: {size(p.bytes)}", "dim") for p in device.processes]
-    if not memory.available:
-        lines.append(Text(f"no GPU: {memory.reason}", "dim"))
-    if memory.process:
-        lines.append(Text("service, main memory"))
-        lines += _shown(memory.process.parts, memory.process.rss_bytes)
-    if memory.forecast:
-        more, most = memory.forecast.exact_images, memory.forecast.compressed_images
-        lines.append(Text(f"room for about {more:,} more images, or {most:,} with one bit a number"))
-    lines += [Text(f"leak: {leak.sentence}", "bold red") for leak in memory.leaks]
-    if queue is not None:
-        lines.append(_queue(queue))
-    return Group(*lines)
+@dataclass(frozen=True, slots=True)
+class MemoryView:
+    """Everything that the service tells of its memory; and of its queue, where that is known.
+
+    A page of 80 columns and 24 lines holds it all for one GPU.
+    """
+
+    memory: GpuMemoryAnswer
+    queue: dict[str, Any] | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        width = min(options.max_width, _WIDEST)
+        memory = self.memory
+        if self.queue is not None:
+            yield from _queue(self.queue)
+        for device in memory.ledger:
+            yield from _device(device, width)
+        if not memory.available:
+            yield Text(f"no GPU: {memory.reason}", "dim")
+        if memory.process:
+            yield Text(f"service's main memory, {size(memory.process.rss_bytes)}", "bold")
+            yield from _shown(memory.process.parts, memory.process.rss_bytes, width)
+        if memory.forecast:
+            more, most = memory.forecast.exact_images, memory.forecast.compressed_images
+            yield Text(f"room for about {more:,} more images; {most:,} if only one-bit codes were kept")
+        yield from (Text(f"leak: {leak.sentence}", "bold red") for leak in memory.leaks)
 
 
 def gib(n_bytes: int) -> str:
@@ -63,30 +74,46 @@ def size(n_bytes: int) -> str:
     return gib(n_bytes) if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.1f} MiB"
 
 
-def _shown(parts: Sequence[MemoryPartAnswer], total_bytes: int) -> list[Text | Table]:
-    bar = Text("  ")
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-    width = 0
-    at = 0
+def _device(ledger: DeviceLedgerAnswer, width: int) -> Iterator[RenderableType]:
+    used = sum(part.bytes for part in ledger.parts)
+    told = f"{size(used)} of {size(ledger.total_bytes)}, {ledger.explained_share:.0%} of ours explained"
+    yield Text(f"{ledger.device}  {printable(ledger.name)}, {told}", "bold")
+    yield from _shown(ledger.parts, ledger.total_bytes, width)
+    if ledger.processes:
+        others = ", ".join(f"{p.pid} {printable(p.name)} {size(p.bytes)}" for p in ledger.processes)
+        yield Text(f"  other processes: {others}", "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _shown(parts: Sequence[MemoryPartAnswer], total_bytes: int, width: int) -> Iterator[RenderableType]:
+    """A bar of all there is, and under it what its colours mean."""
+    bar, legend = Text("  "), []
+    room, at, drawn = width - 4, 0, 0
     for part in parts:
+        colour = _COLOURS.get(part.name, "white")
         at += part.bytes
-        end = round(_BAR_WIDTH * at / max(total_bytes, 1))
-        bar.append("█" * (end - width), _COLOURS.get(part.name, "white"))
-        width = max(width, end)
+        end = round(room * at / max(total_bytes, 1))
+        bar.append("█" * (end - drawn), colour)
+        drawn = max(drawn, end)
         if part.bytes:
-            table.add_row(Text(part.name, _COLOURS.get(part.name, "white")), size(part.bytes))
-    bar.append("░" * (_BAR_WIDTH - width), "bright_black")
-    used = sum(part.bytes for part in parts)
-    bar.append(f"  {size(used)}" + (f" of {size(total_bytes)}" if total_bytes != used else ""))
-    return [bar, table]
+            legend.append(Text("■ ", colour).append(f"{part.name} {size(part.bytes)}", ""))
+    yield bar.append("░" * (room - drawn), "bright_black")
+    yield Padding(Columns(legend, padding=(0, 2)), (0, 2))
 
 
-def _queue(queue: dict[str, Any]) -> Text:
-    devices = queue.get("devices", [])
-    each = [f"\n  {printable(load['device'])} {load['state']}, busy {load['busy_share']:.0%}" for load in devices]
-    return Text(
-        f"{queue['images_per_s']:,.1f} images/s, busy {queue['busy_share']:.0%}, batch {queue['batch_size']:,}, "
-        f"{queue['depth']:,} waiting (the first for {queue['oldest_s']:.1f} s), "
-        f"{queue['rejected_total']:,} refused, limited by {queue['limited_by']}"
-        + "".join(each if len(each) > 1 else [])
-    )
+def _queue(queue: dict[str, Any]) -> Iterator[Text]:
+    """Pace and queue, then each encoder where there are several."""
+    pace = f"{queue['images_per_s']:,.1f} images/s, batch {queue['batch_size']:,}, limited by {queue['limited_by']}"
+    yield _busy(queue["busy_share"]).append(pace)
+    waiting = f"{queue['depth']:,} waiting" + (f", the first for {queue['oldest_s']:.1f} s" if queue["depth"] else "")
+    yield Text(f"{waiting}, {queue['rejected_total']:,} refused since the start")
+    loads = queue.get("devices", [])
+    for load in loads if len(loads) > 1 or any(load.get("trouble") for load in loads) else ():
+        line = f"{printable(load['device'])} {load['state']}, {load['images_per_s']:,.1f} images/s"
+        trouble = f": {printable(load['trouble'])}" if load.get("trouble") else ""
+        yield _busy(load["busy_share"]).append(line + trouble, "red" if trouble else "")
+
+
+def _busy(share: float) -> Text:
+    n = round(_BUSY_WIDTH * share)
+    bar = Text("busy ", no_wrap=True, overflow="ellipsis").append("█" * n, "green")
+    return bar.append("░" * (_BUSY_WIDTH - n), "bright_black").append(f" {share:4.0%}  ")
