@@ -134,6 +134,7 @@ def refill(
     present = set(cache.hashes())  # asked second: what was live before has had its feature
     lost = [hash for hash in hashes if hash not in present]
     to_encode: list[ContentHash] = []
+    n_lost = 0  # what has neither feature nor row was never encoded in this space
     for start in range(0, len(lost), STEP):
         if not go_on():
             break
@@ -141,10 +142,11 @@ def refill(
         records = list(catalogue.images(list(ids.values())).values())
         rows = index.rows(np.array([record.vector_id for record in records], dtype=np.int64))
         held = [(record, row) for record, row in zip(records, rows, strict=True) if np.isfinite(row).all()]
+        n_lost += len(held)
         if geometry.space == "visual":
             cache.put_many({record.hash: StoredFeature(row, record.info) for record, row in held})
         else:
             to_encode += [record.hash for record, _ in held]
-    if lost:
-        logger.warning("the feature cache had lost %d features", len(lost))
+    if n_lost:
+        logger.warning("the feature cache had lost %d features", n_lost)
     return to_encode

@@ -144,6 +144,18 @@ def test_features_that_were_lost_come_back_from_the_rows_of_the_visual_space(
     assert all(found[hash].info == INFO for hash in there)
 
 
+def test_what_was_never_encoded_is_not_called_lost(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(4)  # as after a change of precision: everything is known, and nothing encoded
+    world.cache.drop_many(world.hashes)
+    assert refill(world.catalogue, world.cache, world.index, GEOMETRY) == []
+    assert caplog.text == ""
+    world = World(4)
+    world.restore()
+    world.cache.drop_many(world.hashes[:3])
+    refill(world.catalogue, world.cache, world.index, GEOMETRY)
+    assert "had lost 3 features" in caplog.text
+
+
 def test_features_that_were_lost_are_to_be_encoded_where_a_row_is_a_joint_embedding() -> None:
     world = World(4)
     joint = Geometry(EMBEDDER.projection, "joint")

@@ -70,7 +70,7 @@ def _evaluate_precision(config: Config, precision: str, sample: int, as_json: bo
 
 
 def _print(evaluation: Evaluation, config: Config, precision: str, wrong: str) -> None:
-    from indexer.cli.terminal import print_rows, print_text
+    from indexer.cli.terminal import print_rows, print_text, say
 
     print_rows(
         ("precision", "images/s", "memory", "weights"),
@@ -95,6 +95,8 @@ def _print(evaluation: Evaluation, config: Config, precision: str, wrong: str) -
         f"of them, {evaluation.model} on {evaluation.device}\n"
     )
     print_text(f"{precision} fails: {wrong}\n" if wrong else f"{precision} passes\n")
+    if abs(evaluation.overlap - config.model.gate_overlap) < 2 * evaluation.overlap_error:
+        say("the overlap is so close to its floor that chance may have decided; a larger --sample is surer")
 
 
 def _evaluate_index(config: Config, sample: int, as_json: bool) -> int:
@@ -145,4 +147,4 @@ def _error(point: OperatingPoint) -> float:
 
 
 def _mb(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:,.0f} MB"
+    return f"{n_bytes / 1e6:,.{0 if n_bytes >= 1e7 else 1}f} MB"

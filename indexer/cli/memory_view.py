@@ -59,8 +59,8 @@ class MemoryView:
             yield Text(f"service's main memory, {size(memory.process.rss_bytes)}", "bold")
             yield from _shown(memory.process.parts, memory.process.rss_bytes, width)
         if memory.forecast:
-            more, most = memory.forecast.exact_images, memory.forecast.compressed_images
-            yield Text(f"room for about {more:,} more images; {most:,} if only one-bit codes were kept")
+            more, most = map(_roughly, (memory.forecast.exact_images, memory.forecast.compressed_images))
+            yield Text(f"room for about {more} more images ({most} as one-bit codes alone)")
         yield from (Text(f"leak: {leak.sentence}", "bold red") for leak in memory.leaks)
 
 
@@ -72,6 +72,11 @@ def gib(n_bytes: int) -> str:
 def size(n_bytes: int) -> str:
     """Bytes for people."""
     return gib(n_bytes) if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.1f} MiB"
+
+
+def _roughly(n: int) -> str:
+    """Two figures: a forecast knows no more."""
+    return f"{int(float(f'{n:.2g}')):,}"
 
 
 def _device(ledger: DeviceLedgerAnswer, width: int) -> Iterator[RenderableType]:

@@ -30,7 +30,7 @@ def require_gate(config: Config, data: DataDir, space: EmbeddingSpace, n_indexed
         trouble = f"{precision} has not passed the gate on your images with {space.model}"
         remedy = f"run `indexer evaluate --precision {precision}`"
         if n_indexed <= K:
-            trouble += f", of which there are only {n_indexed} yet"
+            trouble += f", of which {f'only {n_indexed}' if n_indexed else 'none'} are indexed"
             remedy = f"index some with `indexer serve --set model.precision=auto`, then {remedy}"
     else:
         wrong = shortfall(evaluation, config.model.gate_overlap, config.model.gate_cosine)

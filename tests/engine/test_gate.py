@@ -65,7 +65,7 @@ def test_on_a_store_without_images_the_way_to_the_gate_is_told(data: DataDir, tm
     with pytest.raises(ConfigError) as caught:
         require_gate(config(tmp_path, precision="fp8"), data, space("fp8+bf16"), 3)
     assert str(caught.value) == (
-        "model.precision: fp8 has not passed the gate on your images with fake, of which there are only 3 yet; index "
+        "model.precision: fp8 has not passed the gate on your images with fake, of which only 3 are indexed; index "
         "some with `indexer serve --set model.precision=auto`, then run `indexer evaluate --precision fp8`, or set "
         "model.allow_ungated = true to serve it anyway"
     )
