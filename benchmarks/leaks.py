@@ -1,8 +1,9 @@
-"""Whether leaks are found, and nothing else is: `python -m benchmarks.leaks [--quick] [--record FILE] [--json]`.
+"""Whether leaks are found, and nothing else is: `python -m benchmarks.leaks [--quick | --idle] [--json]`.
 
 A whole engine on the demo model answers searches by pictures of mixed sizes, by words and by ids, from four threads:
 the memory is that of this very process, and alarms are the engine's own. First 10,000 clean requests; then each request
-keeps 1 MB (in turn bytes and torch tensors), then, once that has been found and given back, 10 kB.
+keeps 1 MB (in turn bytes and torch tensors), then, once that has been found and given back, 10 kB. With `--idle` nobody
+asks anything: first for five minutes without a leak, then something keeps 1 MB, and then 100 kB, each second.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import itertools
 import logging
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +34,9 @@ N_CLEAN = 10_000
 N_FAST = 200
 N_SLOW = 20_000
 N_THREADS = 4
+IDLE_S = 300
+IDLE_LEAKS = {1_000_000: 240, 100_000: 600}
+"""Bytes a second -> seconds within which they are to be told."""
 SMALLEST_PX, LARGEST_PX = 64, 1600
 
 
@@ -87,7 +92,7 @@ class Load:
         return IdQuery(self._ids[self._rng.integers(len(self._ids))])
 
 
-def rows(scale: float, record: Path | None) -> Iterator[Row]:
+def rows(scale: float, record: Path | None, *, idle: bool) -> Iterator[Row]:
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -102,7 +107,34 @@ def rows(scale: float, record: Path | None) -> Iterator[Row]:
             threading.Event().wait(1.0)
             engine.wait_idle(60)
             ids = [engine.parts.catalogue.live()[1][i].hex() for i in range(engine.stats().indexed)]
-            yield from measured(Load(engine, pictures, ids), engine, scale, record)
+            asking = Load(engine, pictures, ids)
+            yield from quiet(asking, engine) if idle else measured(asking, engine, scale, record)
+
+
+def quiet(load: Load, engine: RunningEngine) -> Iterator[Row]:
+    """Nothing is asked."""
+    for _ in range(200):
+        load.ask()
+    told = _idle_until_told(load, engine, 0, IDLE_S)
+    yield at_most("M4", f"alarms in {IDLE_S} s in which nothing is asked", 0 if told is None else 1, "alarms", 0)
+    for n_bytes, within_s in IDLE_LEAKS.items():
+        told = _idle_until_told(load, engine, n_bytes, 2 * within_s)
+        what = f"seconds until a leak of {n_bytes // 1000} kB a second is told, with nothing asked"
+        yield at_most("M5" if n_bytes == 1_000_000 else "M6", what, told or 10**9, "s", within_s)
+        load.kept.clear()
+        engine.release_memory()
+        while engine.stats().leaks:
+            threading.Event().wait(1.0)
+
+
+def _idle_until_told(load: Load, engine: RunningEngine, n_bytes: int, most_s: int) -> int | None:
+    started, pause = time.monotonic(), threading.Event()
+    while (passed_s := time.monotonic() - started) < most_s:
+        pause.wait(1.0)
+        load.kept.append(b"\1" * n_bytes)
+        if engine.stats().leaks:
+            return int(passed_s)
+    return None
 
 
 def measured(load: Load, engine: RunningEngine, scale: float, record: Path | None) -> Iterator[Row]:
@@ -139,11 +171,12 @@ def cleared(load: Load, engine: RunningEngine, id: str, what: str) -> Iterator[R
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the clean requests, and no slow leak")
+    parser.add_argument("--idle", action="store_true", help="with nothing asked, instead")
     parser.add_argument("--record", type=Path, metavar="FILE", help="resident KiB while clean, every 8 requests")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     args = parser.parse_args()
     logging.basicConfig(level="WARNING")
-    emit(rows(0.1 if args.quick else 1.0, args.record), args.json)
+    emit(rows(0.1 if args.quick else 1.0, args.record, idle=args.idle), args.json)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ class LeakAnswer(Struct, frozen=True):
 
     component: Annotated[str, Meta(examples=["process"])]
     bytes_per_s: float
-    bytes_per_request: Annotated[float, Meta(description="By work: a request, or a picture encoded.")]
+    bytes_per_request: Annotated[
+        float, Meta(description="By work: a request, or a picture encoded; 0 where it grows in idleness.")
+    ]
     since: Time
     sentence: Annotated[str, Meta(description="The same for people.")]
 
