@@ -400,6 +400,11 @@ class VectorIndex(Protocol):
         """How searches of everything look now; None while they are exact."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the device that holds the rows answers no more; None while it does."""
+        ...
+
     def norm_bounds(self) -> tuple[float, float]:
         """No row's norm lies outside; after removals they may be wider than they need be. (1, 1) when empty."""
         ...

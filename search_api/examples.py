@@ -161,6 +161,6 @@ EXAMPLES: Records = {
     schemas.AcceptedAnswer: [{"status": "accepted"}],
     schemas.ProgressAnswer: [_PROGRESS],
     schemas.LiveAnswer: [{"status": "ok"}],
-    schemas.ReadyAnswer: [{"ready": True, "checks": {"encoder": "ok", "memory": "ok", "store": "ok", "watch": "ok"}}],
+    schemas.ReadyAnswer: [{"ready": True, "checks": {"answers": "ok", "encoder": "ok", "index": "ok", "memory": "ok"}}],
 }  # fmt: skip
 """Type of a body -> examples of it. Answers say all that they can say."""

@@ -46,13 +46,14 @@ class State:
         self._told: IndexNews | None = None
 
     def readiness(self) -> Readiness:
-        lost = self._parts.embedder.trouble
+        lost, index = self._parts.embedder.trouble, self._parts.index.trouble
         troubles = _troubles(self._parts.embedder.queue)
         overdue = self._tasks.questions.trouble
         leaks = self._memory.leaks
         checks = {
             "answers": f"fail: {overdue}" if overdue else "ok",
             "encoder": f"fail: {lost}" if lost else f"warn: {troubles[0]}" if troubles else "ok",
+            "index": f"fail: {index}" if index else "ok",
             "memory": f"warn: {leaks[0].sentence}" if leaks else "ok",
         }
         if self._inflow:
@@ -60,7 +61,7 @@ class State:
             checks["store"] = f"warn: ingest is paused: {trouble}" if trouble else "ok"
             wrong = [state for state in self._inflow.watcher.state().values() if state not in ("events", "polling")]
             checks["watch"] = f"warn: {wrong[0]}" if wrong else "ok"
-        return Readiness(not (lost or overdue), checks)
+        return Readiness(not (lost or index or overdue), checks)
 
     def stats(self) -> Stats:
         parts, inflow = self._parts, self._inflow

@@ -125,6 +125,10 @@ class ApproximateIndex:
         return self._rows.n_bytes + (built.lists.n_bytes if built else 0)
 
     @property
+    def trouble(self) -> str | None:
+        return self._rows.trouble
+
+    @property
     def point(self) -> OperatingPoint | None:
         """How searches of everything look now; None while they are exact."""
         built = self._built

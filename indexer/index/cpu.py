@@ -35,6 +35,7 @@ class CpuIndex:
     """
 
     point: OperatingPoint | None = None
+    trouble: str | None = None
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class TorchIndex:
     """
 
     point: OperatingPoint | None = None
+    trouble: str | None = None
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class TorchIndex:
         check_rows(ids, rows, norms, self._dim)
         for start in range(0, len(ids), _HOLD_ROWS):
             part = slice(start, start + _HOLD_ROWS)
-            with self._lock, _device_errors():
+            with self._lock, self._at_work():
                 values = torch.tensor(np.ascontiguousarray(rows[part]), device=self._device)
                 at, n = self._register.places(ids[part])
                 self._blocks.reserve(n)
@@ -89,14 +90,14 @@ class TorchIndex:
                 self._register.enter(ids[part], norms[part], at, n)
 
     def remove(self, ids: Ids) -> int:
-        with self._lock, _device_errors():
+        with self._lock, self._at_work():
             n = sum(map(self._remove, ids.tolist()))
             self._blocks.release(len(self._register))
             return n
 
     def search(self, queries: Matrix, k: int, among: Ids | None = None) -> Neighbours:
         queries = check_queries(queries, k, self._dim)
-        with self._lock, _device_errors(), torch.inference_mode():
+        with self._lock, self._at_work(), torch.inference_mode():
             selection = select(self._blocks, self._register, among)
             parts = range(0, len(queries), _MOST_QUERIES)
             found = [self._search(queries[at : at + _MOST_QUERIES], k, selection) for at in parts]
@@ -104,7 +105,7 @@ class TorchIndex:
 
     def rows(self, ids: Ids) -> Features:
         found = np.full((len(ids), self._dim), np.nan, np.float16)
-        with self._lock, _device_errors():
+        with self._lock, self._at_work():
             at = self._register.rows(ids)
             found[at >= 0] = self._blocks.get(at[at >= 0]).cpu().numpy()
         return found
@@ -132,6 +133,23 @@ class TorchIndex:
         with self._lock:
             self._register = Register()
             self._blocks.release(0)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Renames what torch and FAISS raise inside, and remembers whether the device works."""
+        try:
+            yield
+        except RuntimeError as e:
+            if isinstance(e, torch.OutOfMemoryError) or "out of memory" in str(e):
+                why = "the index does not fit into the device's memory beside what is there already"
+                raise DeviceOutOfMemory(why) from e
+            if isinstance(e, torch.AcceleratorError) or "CUDA" in str(e):
+                self.trouble = (
+                    f"the device that holds the index failed: {(str(e) or 'it gave no reason').splitlines()[0]}"
+                )
+                raise DeviceFailed(self.trouble) from e
+            raise
+        self.trouble = None
 
     def _remove(self, id: int) -> bool:
         left = self._register.leave(id)
@@ -193,13 +211,3 @@ class TorchIndex:
         scores = torch.cat([(selection.tile(lo, hi).double() @ wide).float() for lo, hi in spans]).cpu().numpy()
         ids = self._register.ids[selection.numbers(np.arange(selection.n))]
         return exact.best(ids[None, :], scores[None, :], k)
-
-
-@contextmanager
-def _device_errors() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as e:
-        raise DeviceOutOfMemory("the index does not fit into the device's memory beside what is there already") from e
-    except torch.AcceleratorError as e:
-        raise DeviceFailed(f"the device that holds the index failed: {e}") from e

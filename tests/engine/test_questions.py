@@ -71,3 +71,11 @@ def test_an_engine_whose_device_hangs_says_so_and_still_comes_to_its_end(tmp_pat
             engine.search(TextQuery("words"), 1)
         assert not go_on.is_set()
     go_on.set()
+
+
+def test_an_engine_whose_index_is_lost_is_not_ready(tmp_path: Path) -> None:
+    with engine_at(tmp_path) as engine:
+        assert engine.readiness().checks["index"] == "ok"
+        engine.parts.index._rows.trouble = "the device that holds the index failed"  # type: ignore[attr-defined]
+        readiness = engine.readiness()
+        assert (readiness.ready, readiness.checks["index"]) == (False, "fail: the device that holds the index failed")

@@ -12,6 +12,7 @@ class MemoryIndex:
     """Implements `indexer.ports.VectorIndex` with a dict; scores in float64, rounded at the end."""
 
     point: OperatingPoint | None = None
+    trouble: str | None = None
 
     def __init__(self, dim: int) -> None:
         self._dim = dim
