@@ -14,8 +14,8 @@ independent, and a random walk has significant trends. So here:
   up, however the level wanders. Of 15 increments 14 must be up: by the sign test 5 in 10,000 under the null, for any
   distribution. (The usual trend tests, such as Mann and Kendall's, assume independent levels.)
 - Steps: of the two largest increments, what is out of proportion is left out, and the rest must still come to
-  `FLOOR_BYTES`. If there are more steps than that, most windows of a quarter of the size see none: their median must
-  rise too.
+  `FLOOR_BYTES`. If there are more steps than that, most windows see next to none, and those of a quarter of the size
+  surely: the median increments of both must make a good part of it.
 - Warm-up and creeping grow slower and slower: without the steps, the last third must have brought nearly what the first
   third has. Sawteeth come down again: only what rises above all that was held before counts.
 - The rate is Theil and Sen's (the median of all pairwise slopes, steps taken out), and the lower end of its 99.9 %
@@ -64,7 +64,7 @@ STEADY: Final = 0.8
 """How much of the growth of the first third that of the last must be."""
 
 SPREAD: Final = 0.25
-"""How much of the rate must be seen in windows of a quarter of the size."""
+"""How much of the growth the usual increment must make, and of the rate windows of a quarter of the size must see."""
 
 _FINER: Final = 4
 """Places in `SCALES` from a size to a quarter of it."""
@@ -102,7 +102,7 @@ def growth(windows: Sequence[Window], floor_bytes: int = FLOOR_BYTES) -> Growth 
     usual = median(rises)
     steps = [i for i in sorted(range(len(rises)), key=rises.__getitem__)[-N_STEPS:] if rises[i] > STEP * usual]
     steady = sum(rise for i, rise in enumerate(rises) if i not in steps)
-    if steady < floor_bytes:
+    if steady < floor_bytes or usual * len(rises) < SPREAD * steady:
         return None
     if last[-1].low_bytes - max((window.low_bytes for window in before), default=last[0].low_bytes) < steady / 2:
         return None

@@ -190,6 +190,13 @@ def test_what_grows_by_the_hour_while_nothing_is_done_is_found(mb_an_hour: float
     assert at <= within_h * 3600
 
 
+def test_a_burst_after_hours_of_next_to_nothing_is_no_leak() -> None:
+    """The sign test alone would take it for one: whoever creeps upwards by a page now and then is always up."""
+    at = np.arange(20_000)
+    creeping = 800.0 * MB + 400 * at
+    assert found_in_the_quiet(creeping + np.clip(at - 15_000, 0, 60) * 1.0 * MB) is None
+
+
 def test_growth_in_the_quiet_is_told_by_the_hour() -> None:
     quiet, leaks = Quiet(), Leaks(idle=True)
     for at in range(4000):
