@@ -25,6 +25,9 @@ REOPEN_DELAYS_S: Final = (0.0, 1.0, 5.0)
 REST_S: Final = 15.0
 """How long a device is left alone when those tries have failed, before they are made again."""
 
+OPENING_S: Final = 600.0
+"""Opening an encoder may take so much longer than an answer: weights come from slow disks."""
+
 T = TypeVar("T")
 Feature: TypeAlias = NDArray[np.float16]
 Trouble: TypeAlias = DeviceOutOfMemory | DeviceFailed
@@ -148,7 +151,7 @@ class Owner:
     def silent_s(self) -> float:
         """Seconds since the device was asked for what it has not answered; 0 where it owes nothing."""
         asked_at = self._asked_at
-        return 0.0 if asked_at is None else self._clock() - asked_at
+        return 0.0 if asked_at is None else max(0.0, self._clock() - asked_at)
 
     @property
     def rests_s(self) -> float:
@@ -188,11 +191,12 @@ class Owner:
         encoder, self._encoder = self._encoder, None
         if encoder is not None:
             with suppress(IndexerError):
-                encoder.close()
+                self._asked(encoder.close)
 
-    def _asked(self, ask: Callable[[], T]) -> tuple[T, float]:
-        """What the device answers, and after how many seconds."""
-        self._asked_at = started = self._clock()
+    def _asked(self, ask: Callable[[], T], patience_s: float = 0.0) -> tuple[T, float]:
+        """What the device answers, and after how many seconds; it is silent only when it takes longer than its due."""
+        started = self._clock()
+        self._asked_at = started + patience_s
         try:
             return ask(), self._clock() - started
         finally:
@@ -260,7 +264,7 @@ class Owner:
         for delay_s in REOPEN_DELAYS_S:
             self._wait(delay_s)
             try:
-                self._encoder = self._build()
+                self._encoder, _ = self._asked(self._build, OPENING_S)
             except Exception as error:  # noqa: BLE001  whatever it is, there is no encoder; the next try may bring one
                 last = error
                 _log.warning("The encoder could not be opened anew: %s", error)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from indexer.encoder.desk import SUSPECT_AFTER
 from indexer.encoder.lane import SILENT_S, EncoderLane
+from indexer.encoder.owner import OPENING_S
 from indexer.encoder.worker import Slot
 from indexer.errors import DeviceFailed, ImageRefused, Stopped
-from tests.encoder.test_devices import FEATURES, PICTURES, TIMEOUT_S, Device, answers, eventually, lane_of
+from tests.encoder.test_devices import FEATURES, PICTURES, TIMEOUT_S, Device, answers, eventually, fail, lane_of
+from tests.fakes.encoder import StubEncoder
 
 
 class Stage:
@@ -143,6 +145,47 @@ def test_a_spare_takes_the_place_of_one_that_does_not_answer() -> None:
     for _ in range(200):  # however quiet it is, the one that is left is not sent away
         stage.pass_time(1)
     assert np.array_equal(answers([stage.lane.embed_image(PICTURES[1], urgent=True)]), FEATURES[1:2])
+    stage.end()
+
+
+def test_one_that_hangs_while_it_is_opened_anew_is_given_ten_minutes() -> None:
+    stage = Stage("only", max_bulk=100)
+    opening, door = threading.Event(), threading.Event()
+    stage.doors.append(door)
+    build = stage.devices[0]._build
+
+    def hang() -> StubEncoder:
+        opening.set()
+        door.wait(TIMEOUT_S)
+        return build()
+
+    stage.lane._workers[0]._owner._build = hang
+    stage.devices[0].before = lambda n: fail("off the bus") if not opening.is_set() else None
+    begun = stage.lane.embed_image(PICTURES[0], urgent=True)
+    assert opening.wait(TIMEOUT_S)
+    stage.pass_time(OPENING_S + SILENT_S - 1)
+    assert not begun.done()
+    stage.pass_time(1)
+    with pytest.raises(DeviceFailed, match="does not answer"):
+        begun.result(TIMEOUT_S)
+    assert "has not answered" in str(stage.lane.trouble)
+    door.set()
+    assert eventually(lambda: stage.lane.trouble is None)
+    assert np.array_equal(answers([stage.lane.embed_image(PICTURES[0])]), FEATURES[:1])
+    stage.end()
+
+
+def test_one_that_hangs_while_it_is_closed_does_not_keep_the_lane_from_closing() -> None:
+    stage = Stage("only")
+    closing, door = threading.Event(), threading.Event()
+    stage.doors.append(door)
+    stage.devices[0].opened[0].close = lambda: (closing.set(), door.wait(TIMEOUT_S))  # type: ignore[assignment, return-value]
+    closer = threading.Thread(target=stage.lane.close, daemon=True)
+    closer.start()
+    assert closing.wait(TIMEOUT_S)
+    stage.pass_time()
+    closer.join(TIMEOUT_S)
+    assert not closer.is_alive()
     stage.end()
 
 
