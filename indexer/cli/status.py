@@ -42,7 +42,7 @@ def status(invocation: Invocation, errors: bool, limit: int, as_json: bool) -> N
             return
         facts = [("answered by", source.name), *_facts_stored(stats)]
         print_facts([*facts, *_facts_live(stats)] if source.live else facts)
-        for notice in stats.notices:
+        for notice in (*stats.notices, *(f"perhaps a leak: {leak.sentence}" for leak in stats.leaks)):
             say(f"note: {notice}")
 
 

@@ -160,6 +160,7 @@ class Worker:
         try:
             while (turn := desk.next_turn(self)).act is not Act.END:
                 self._do(owner, turn)
+                del turn  # its pictures are not to be kept until there are others
                 if self.is_silent:
                     _log.warning("%s answers again", owner.device)
                     self._over.clear()
@@ -184,7 +185,7 @@ class Worker:
         if turn.texts:
             answers = _attempt(lambda items: owner.embeddings(items, may_pass_on=turn.may_pass_on), turn.texts)
             self._tell(turn, turn.texts, answers, owner.has_tried)
-        if turn.pictures:
+        if turn.pictures and not self.is_silent:  # else others have them
             answers = _attempt(lambda items: owner.features(items, may_pass_on=turn.may_pass_on), turn.pictures)
             self._tell(turn, turn.pictures, answers, owner.has_tried)
 
@@ -220,6 +221,7 @@ def _attempt(encode: Callable[[list[T]], Sequence[Any]], jobs: Sequence[Job[T]])
 
 def _hand_over(answered: Iterable[tuple[Job[Any], Any]]) -> None:
     for job, answer in answered:
+        job.item = None  # the future, and what its callbacks hold, may live for long
         if isinstance(answer, Exception):
             job.future.set_exception(answer)
         else:

@@ -26,6 +26,7 @@ from indexer.types import (
     GpuMemory,
     IdQuery,
     ImageQuery,
+    Leak,
     Match,
     MixedQuery,
     Options,
@@ -336,6 +337,13 @@ def test_status_tells_counts_and_notices(run: Run, asked: FakeEngine) -> None:
     assert told["indexed"] == "5 pictures"
     assert told["errors"] == "3 (3 corrupt); see --errors"
     assert outcome.err == "note: All is well.\n"
+
+
+def test_status_warns_of_a_leak(run: Run, asked: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    leak = Leak("process", 2e5, 0.0, 0.0, "the memory of process grows by 720.0 MB an hour")
+    stats = replace(asked.stats(), leaks=(leak,))
+    monkeypatch.setattr(asked, "stats", lambda: stats)
+    assert "note: perhaps a leak: the memory of process grows by 720.0 MB an hour" in run("status").err
 
 
 def test_status_names_the_indexes_of_other_spaces_too(run: Run, asked: FakeEngine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 
@@ -87,6 +88,15 @@ def test_a_picture_gets_its_feature(lane: EncoderLane, encoder: StubEncoder) -> 
     feature = lane.embed_image(pixels_of("cat")).result(TIMEOUT_S)
     assert feature.dtype == np.float16
     assert np.array_equal(feature, encoder.feature_of(pixels_of("cat")))
+
+
+def test_pictures_are_not_kept_until_others_come(lane: EncoderLane) -> None:
+    pixels = pixels_of("cat").copy()
+    kept = weakref.ref(pixels)
+    lane.embed_image(pixels).result(TIMEOUT_S)
+    del pixels
+    pause = threading.Event()
+    assert any(kept() is None or pause.wait(0.01) for _ in range(500))
 
 
 def test_texts_get_their_embeddings(lane: EncoderLane, encoder: StubEncoder) -> None:
