@@ -16,6 +16,7 @@ from indexer.leaks import QUIET_S, Component, Growth, Leaks, Quiet, Window, grow
 MB = 1_000_000
 N = 10_000
 RECORDED = Path(__file__).with_name("data") / "clean_rss_kib.txt"
+IDLE = RECORDED.with_name("idle_rss_kib.txt")
 Trace = NDArray[np.float64]
 
 
@@ -180,6 +181,15 @@ def found_in_the_quiet(trace: Trace, every: int = 1, busy: Callable[[int], bool]
 def test_what_an_idle_service_does_is_no_leak(kind: str) -> None:
     for seed in range(2):
         assert found_in_the_quiet(QUIET[kind](np.random.default_rng(seed)), every=5) is None
+
+
+def test_a_recorded_quiet_half_hour_is_clean_and_a_leak_in_it_is_found() -> None:
+    """Resident memory of `indexer serve` with nothing asked, every five seconds."""
+    kib = np.array(IDLE.read_text().split(), dtype=np.float64)
+    trace = np.repeat(kib, 5) * 1024
+    assert len(trace) >= 1800
+    assert found_in_the_quiet(trace) is None
+    assert found_in_the_quiet(trace + np.arange(len(trace)) * 100 * MB / 3600) is not None
 
 
 @pytest.mark.parametrize(("mb_an_hour", "within_h"), [(6000, 0.1), (100, 0.6), (10, 5)])

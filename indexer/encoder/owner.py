@@ -264,15 +264,16 @@ class Owner:
         for delay_s in REOPEN_DELAYS_S:
             self._wait(delay_s)
             try:
-                self._encoder, _ = self._asked(self._build, OPENING_S)
+                encoder, _ = self._asked(self._build, OPENING_S)
             except Exception as error:  # noqa: BLE001  whatever it is, there is no encoder; the next try may bring one
                 last = error
                 _log.warning("The encoder could not be opened anew: %s", error)
                 continue
-            if self._encoder.space == self.space:
-                self.device, self.trouble, self._has_left = self._encoder.device, None, False
+            self._encoder = encoder
+            if encoder.space == self.space:
+                self.device, self.trouble, self._has_left = encoder.device, None, False
                 _log.info("The encoder is open on %s", self.device)
-                return self._encoder
+                return encoder
             self.close()
             last = DeviceFailed("another model came up in its place; restart the program")
         self._rest_until = self._clock() + REST_S
