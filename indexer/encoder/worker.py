@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from indexer.encoder.batch_size import BatchSize
-from indexer.encoder.desk import SUSPECT_AFTER, Act, Desk, Job, Turn
+from indexer.encoder.desk import SUSPECT_AFTER, Desk
 from indexer.encoder.meter import Meter
 from indexer.encoder.owner import Owner
+from indexer.encoder.turns import Act, Job, Turn
 from indexer.errors import DeviceFailed, ImageRefused
 from indexer.ports import Encoder
 from indexer.types import DeviceLoad, Reason
