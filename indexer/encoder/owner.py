@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -27,6 +28,9 @@ REST_S: Final = 15.0
 
 OPENING_S: Final = 600.0
 """Opening an encoder may take so much longer than an answer: weights come from slow disks."""
+
+TEXTS_AT_ONCE: Final = 64
+"""A device that is asked for more at once may seem to hang: on a CPU thousands take minutes."""
 
 T = TypeVar("T")
 Feature: TypeAlias = NDArray[np.float16]
@@ -127,9 +131,12 @@ class Owner:
         def encode(encoder: Encoder, span: range) -> list[Embeddings]:
             together = requests[span.start : span.stop]
             texts = [text for texts in together for text in texts]
-            embeddings, seconds = self._asked(lambda: encoder.encode_texts(texts))
-            self._meter.add(0, seconds)
-            return np.split(embeddings, np.cumsum([len(texts) for texts in together])[:-1])
+            embeddings = []
+            for at in range(0, max(1, len(texts)), TEXTS_AT_ONCE):
+                part, seconds = self._asked(partial(encoder.encode_texts, texts[at : at + TEXTS_AT_ONCE]))
+                self._meter.add(0, seconds)
+                embeddings.append(part)
+            return np.split(np.concatenate(embeddings), np.cumsum([len(texts) for texts in together])[:-1])
 
         return self._answers(len(requests), encode, lambda trouble: trouble, may_pass_on)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.encoder.batch_size import BatchSize
+from indexer.encoder.lane import SILENT_S
 from indexer.encoder.meter import Meter
 from indexer.encoder.owner import REOPEN_DELAYS_S, REST_S, Owner
 from indexer.errors import DeviceFailed, DeviceOutOfMemory, ImageRefused, IndexerError, ModelUnavailable
-from indexer.types import Pixels, Reason
+from indexer.types import Embeddings, Pixels, Reason
 from tests.fakes.encoder import StubEncoder, pixels_of
 
 
@@ -220,3 +221,21 @@ def fail(message: str) -> None:
 
 def reason_of(answer: object) -> Reason | None:
     return answer.reason if isinstance(answer, ImageRefused) else None
+
+
+def test_a_slow_device_with_thousands_of_texts_does_not_seem_to_hang() -> None:
+    bench = Bench()
+    (encoder,) = bench.opened
+    encode, waited = encoder.encode_texts, []
+
+    def slowly(texts: Sequence[str]) -> Embeddings:
+        bench.now += 0.5 * len(texts)
+        waited.append(bench.owner.silent_s)
+        return encode(texts)
+
+    encoder.encode_texts = slowly  # type: ignore[method-assign]
+    requests = [[f"{i} {j}" for j in range(i % 7)] for i in range(600)]
+    answers = bench.owner.embeddings(requests)
+    for texts, answer in zip(requests, answers, strict=True):
+        assert np.array_equal(answer, encode(texts))  # type: ignore[arg-type]
+    assert max(waited) <= SILENT_S
