@@ -22,7 +22,7 @@ QUICK = (
 )  # fmt: skip
 """What is measured with `--quick`."""
 
-BENCHMARKS = (*QUICK, "precision", "relevance", "duplicates", "leaks", "outside")
+BENCHMARKS = (*QUICK, "precision", "relevance", "duplicates", "leaks", "outside", "page")
 
 
 def rows(quick: bool, photos: str | None) -> Iterator[Row]:
