@@ -10,6 +10,9 @@ import { sentenceOf } from "./states.js";
 import { useStore } from "./store.js";
 import { t } from "./words.js";
 
+const TOUCHED = matchMedia("(hover: none)"); // where nothing can be dropped
+const MOST_FILES = 4; // each adds its vector to the address
+
 // `onAsk(changes, {replace})` puts changes to the question into the address; `onEnter` is called when it is meant.
 export function Box({ question, onAsk, onEnter }) {
   const input = useRef();
@@ -27,9 +30,10 @@ export function Box({ question, onAsk, onEnter }) {
   }, []);
   const addFiles = useCallback(async (files) => {
     if (!files.length) return setProblem(t("box.no-picture"));
+    if (files.length > MOST_FILES) return setProblem(t("box.too-many", { n: MOST_FILES }));
     setProblem(null);
     setReading(true);
-    try { addTerms(await Promise.all(files.slice(0, 4).map(termOf))); }
+    try { addTerms(await Promise.all(files.map(termOf))); }
     catch (error) { setProblem(sentenceOf(error)); }
     return setReading(false);
   }, []);
@@ -44,7 +48,7 @@ export function Box({ question, onAsk, onEnter }) {
   const rest = () => { typing.current = false; };
   const addWords = () => { rest(); onAsk({ text: "", terms: [...question.terms, ...signed(question.text)] }); input.current.focus(); };
   const submit = (event) => { event.preventDefault(); rest(); onEnter(); };
-  const clear = () => { rest(); onAsk({ ...EMPTY, fold: question.fold }); input.current.focus(); };
+  const clear = () => { rest(); onAsk(EMPTY); input.current.focus(); };
   const choose = (event) => { addFiles(picturesIn(event.target.files)); event.target.value = ""; };
   const erase = (event) => {
     if (event.key === "Backspace" && !question.text && question.terms.length) onAsk({ terms: question.terms.slice(0, -1) });
@@ -54,17 +58,19 @@ export function Box({ question, onAsk, onEnter }) {
     <form class=${`box ${over ? "over" : ""}`} role="search" onSubmit=${submit}>
       <div class="field">
         <${Icon} name="search" />
-        <${Terms} terms=${question.terms} onChange=${(terms) => onAsk({ terms }, { replace: terms.length === question.terms.length })} />
+        <div class="terms"><${Terms} terms=${question.terms} onChange=${(terms) => onAsk({ terms }, { replace: terms.length === question.terms.length })} />
         <${Examples} ids=${question.liked} kind="like" onRemove=${(id) => onAsk({ liked: question.liked.filter((each) => each !== id) })} />
-        <${Examples} ids=${question.disliked} kind="dislike" onRemove=${(id) => onAsk({ disliked: question.disliked.filter((each) => each !== id) })} />
+        <${Examples} ids=${question.disliked} kind="dislike" onRemove=${(id) => onAsk({ disliked: question.disliked.filter((each) => each !== id) })} /></div>
         <input id="words" ref=${input} type="text" value=${question.text} maxlength="1000" autocomplete="off" enterkeyhint="search"
-          list="recent" aria-label=${t("box.label")} placeholder=${question.terms.length ? t("box.and") : t("box.placeholder")}
+          list="recent" aria-label=${t("box.label")} placeholder=${t(question.terms.length ? "box.and" : TOUCHED.matches ? "box.label" : "box.placeholder")}
           onInput=${type} onBlur=${rest} onKeyDown=${erase} />
-        <datalist id="recent">${searches.map(({ label }) => html`<option value=${label} />`)}</datalist>
+        <datalist id="recent">${searches.filter(({ search }) => /^q=[^&]*$/.test(search)).map(({ label }) => html`<option value=${label} />`)}</datalist>
+        <div class="tools">
         ${question.text && html`<${IconButton} icon="plus" label=${t("box.add")} onClick=${addWords} />`}
         ${!isEmpty(question) && html`<${IconButton} icon="close" label=${t("box.clear")} onClick=${clear} />`}
         <input id="file" class="unseen" type="file" accept="image/*" multiple aria-label=${t("box.picture")} onChange=${choose} />
         <label class="icon-button" for="file" title=${t("box.picture")} aria-hidden="true"><${Icon} name="picture" /></label>
+        </div>
       </div>
       <p class=${`note ${problem ? "bad" : "dim"}`} role="status">${problem ?? (reading ? t("box.reading") : "")}</p>
       ${over && html`<div class="drop-here"><p>${t("box.drop")}</p></div>`}

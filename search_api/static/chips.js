@@ -1,5 +1,6 @@
 // What stands beside the typed words: each with a weight to slide, and a way out.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
+import { useDismissal } from "./dismissal.js";
 import { html } from "./html.js";
 import { Icon, IconButton } from "./icons.js";
 import { Picture } from "./picture.js";
@@ -18,13 +19,7 @@ export function Terms({ terms, onChange }) {
 function Chip({ term, onWeight, onRemove }) {
   const [open, setOpen] = useState(false);
   const chip = useRef();
-  useEffect(() => {
-    if (!open) return undefined;
-    const close = (event) => { if (!chip.current.contains(event.target)) setOpen(false); };
-    addEventListener("pointerdown", close);
-    return () => removeEventListener("pointerdown", close);
-  }, [open]);
-  const escape = (event) => { if (event.key === "Escape" && open) { event.stopPropagation(); setOpen(false); } };
+  const escape = useDismissal(chip, open, () => setOpen(false));
   const name = term.kind === "text" ? term.value : t("chip.picture");
   return html`
     <span class=${`chip ${term.weight < 0 ? "unwanted" : ""}`} ref=${chip} onKeyDown=${escape}>

@@ -6,6 +6,7 @@ import { useEvents } from "./events.js";
 import { html } from "./html.js";
 import { useLoaded } from "./loading.js";
 import { Memory } from "./memory.js";
+import { Task } from "./states.js";
 import { Tuning } from "./tuning.js";
 import { Verification } from "./verification.js";
 import { bytes, count, duration, percent, rate, t, tOr } from "./words.js";
@@ -20,6 +21,7 @@ export function Page({ stats }) {
     <div class="panels">
       <${Memory} live=${gpu} />
       ${stats && html`<${Progress} progress=${stats.progress} notices=${stats.notices} />`}
+      <${Encoders} devices=${(queue ?? stats?.queue)?.devices ?? []} />
       <${Tuning} stats=${stats} />
       ${stats && html`<${Folders} stats=${stats} />`}
       ${stats && html`<${ErrorSummary} stats=${stats} />`}
@@ -55,9 +57,23 @@ function Progress({ progress, notices }) {
     <section class="panel card wide" aria-labelledby="now">
       <h2 id="now">${t("now")}</h2>
       ${notices.map((notice) => html`<p>${notice}</p>`)}
-      ${running.map(({ task, n_done: done, n_total: total, eta_s: eta }) => html`
-        <p><label>${tOr(`task.${task}`, task)} <span class="dim">${count(done)} / ${count(total)}${eta !== null && ` · ${duration(eta)}`}</span>
-          <progress value=${done} max=${Math.max(1, total)} /></label></p>`)}
+      ${running.map((progress) => html`<${Task} progress=${progress} />`)}
+    </section>`;
+}
+
+// One that works needs no more than the figures; several, or one that is lost, are told apart.
+function Encoders({ devices }) {
+  if (devices.length < 2 && !devices.some(({ state }) => state === "lost")) return null;
+  return html`
+    <section class="panel card wide" aria-labelledby="encoders">
+      <h2 id="encoders">${t("encoders")}</h2>
+      <table class="list">
+        <thead><tr><th>${t("encoders.device")}</th><th>${t("encoders.state")}</th><th class="number">${t("tuning.rate")}</th><th class="number">${t("encoders.busy")}</th></tr></thead>
+        <tbody>${devices.map(({ device, state, images_per_s: pace, busy_share: busy, trouble }) => html`
+          <tr><td>${device}</td><td class=${state === "lost" ? "bad" : ""}>${tOr(`encoder.${state}`, state)}${trouble && html`<br /><span class="dim">${trouble}</span>`}</td>
+            <td class="number">${rate(pace)}</td><td class="number">${percent(busy)}</td></tr>`)}
+        </tbody>
+      </table>
     </section>`;
 }
 

@@ -1,8 +1,10 @@
 // Help, and the question for the key.
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { html } from "./html.js";
 import { keyWanted, useKey } from "./api.js";
+import { html } from "./html.js";
 import { IconButton } from "./icons.js";
+import { useDeed } from "./loading.js";
+import { sentenceOf } from "./states.js";
 import { useStore } from "./store.js";
 import { t } from "./words.js";
 
@@ -26,18 +28,27 @@ export const Help = ({ onClose }) => html`
   <${Dialog} label=${t("help")} onClose=${onClose}>
     <p>${t("help.words")}</p><p>${t("help.pictures")}</p><p>${t("help.weights")}</p>
     <dl class="keys">${KEYS.map((key) => html`<div><dt><kbd>${t(`key.${key}`)}</kbd></dt><dd>${t(`key.${key}.does`)}</dd></div>`)}</dl>
+      <p><a href="/api/docs">${t("help.api")}</a></p>
   <//>`;
 
 export function KeyDialog() {
   const wanted = useStore(keyWanted);
-  if (!wanted) return null;
-  const submit = (event) => { event.preventDefault(); useKey(new FormData(event.target).get("key")); };
+  return wanted && html`<${KeyForm} key=${wanted} wanted=${wanted} />`;
+}
+
+// The key's name is for password managers: they keep no password without one.
+function KeyForm({ wanted }) {
+  const giving = useDeed(useKey);
+  const submit = (event) => { event.preventDefault(); giving.run(new FormData(event.target).get("key")); };
+  const isWrong = giving.error ? giving.error.status === 401 : wanted === "wrong";
+  const said = isWrong ? t("key.wrong") : giving.error ? sentenceOf(giving.error) : t(wanted === "admin" ? "key.why.admin" : "key.why");
   return html`
-    <${Dialog} label=${t("key.wanted")}>
+    <${Dialog} label=${t(wanted === "admin" ? "key.wanted.admin" : "key.wanted")} onClose=${wanted === "admin" && (() => keyWanted.set(""))}>
       <form class="key" onSubmit=${submit}>
-        <p class=${wanted === "wrong" ? "bad" : "dim"} role="alert">${t(wanted === "wrong" ? "key.wrong" : "key.why")}</p>
-        <label>${t("key")} <input name="key" type="password" autocomplete="off" required autofocus /></label>
-        <button class="primary">${t("key.send")}</button>
+        <p class=${isWrong || giving.error ? "bad" : "dim"} role="alert">${said}</p>
+        <input name="username" autocomplete="username" value=${wanted === "admin" ? "lookalike admin" : "lookalike"} hidden readonly />
+        <label>${t("key")} <input name="key" type="password" autocomplete="current-password" spellcheck=${false} required autofocus /></label>
+        <button class="primary" disabled=${giving.isRunning}>${t("key.send")}</button>
       </form>
     <//>`;
 }

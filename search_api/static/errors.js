@@ -8,25 +8,27 @@ import { Failure, Loading, Notice, sentenceOf } from "./states.js";
 import { say } from "./toast.js";
 import { bytes, count, moment, t, tOr } from "./words.js";
 
-const STEP = 100;
+const STEP = 100, MOST = 1000; // the service tells no more at once
 
 export function Page({ stats }) {
   const [n, setN] = useState(STEP);
-  const { value, error, again } = useLoaded((signal) => api.refused(Math.min(n, 1000), 0, signal), [n, stats?.errors]);
+  const { value, error, again } = useLoaded((signal) => api.refused(n, 0, signal), [n, stats?.errors]);
   const retry = useDeed(api.retry, ({ n: taken }) => { say(t("retry.taken", { n: taken })); again(); });
   return html`
     <h1 class="unseen">${t("page.errors")}</h1>
     <${Why} />
     <section class="panel card" aria-labelledby="refused">
       <header>
-        <h2 id="refused">${value ? t("errors.count", { n: value.total }) : t("page.errors")}</h2>
+        <h2 id="refused">${value?.total > 0 ? t("errors.count", { n: value.total }) : t("page.errors")}</h2>
         ${value?.total > 0 && html`<button type="button" disabled=${retry.isRunning} onClick=${() => retry.run()}>${t("retry.all")}</button>`}
       </header>
       ${retry.error && html`<p class="bad" role="alert">${sentenceOf(retry.error)}</p>`}
       ${error ? html`<${Failure} error=${error} onRetry=${again} />` : !value ? html`<${Loading} />`
-        : value.total === 0 ? html`<${Notice} icon="like" title=${t("errors.none")}><p>${t("errors.none.todo")}</p><//>`
+        : value.total === 0 ? html`<${Notice} icon="check" title=${t("errors.none")}><p>${t("errors.none.todo")}</p><//>`
         : html`<${Refused} files=${value.errors} onRetry=${(path) => retry.run(path)} isBusy=${retry.isRunning} />`}
-      ${value && value.total > value.errors.length && n < 1000 && html`<p><button type="button" onClick=${() => setN(n + STEP)}>${t("results.more")}</button></p>`}
+      ${value && value.total > value.errors.length && (n < MOST
+        ? html`<p><button type="button" onClick=${() => setN(Math.min(MOST, n + STEP))}>${t("results.more")}</button></p>`
+        : html`<p class="dim">${t("results.most", { n: MOST })}</p>`)}
     </section>`;
 }
 
@@ -38,7 +40,7 @@ function Refused({ files, onRetry, isBusy }) {
         <tbody>${files.map(({ path, reason, detail, size_bytes: size, recorded, retried }) => html`
           <tr key=${path}>
             <td><code>${path}</code></td><td>${tOr(`reason.${reason}`, reason)}<br /><span class="dim">${detail}${retried && ` · ${t("errors.retried")}`}</span></td>
-            <td class="number">${bytes(size)}</td><td>${moment(recorded)}</td>
+            <td class="number">${bytes(size)}</td><td class="when">${moment(recorded)}</td>
             <td><button type="button" disabled=${isBusy} onClick=${() => onRetry(path)} aria-label=${t("retry.one", { path })}>${t("retry")}</button></td>
           </tr>`)}
         </tbody>

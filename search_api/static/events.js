@@ -40,8 +40,8 @@ async function follow(topics, handlers, opened, signal) {
       for await (const { event, data } of messages(response.body)) handlers.current[event]?.(data);
       online.set(false); // it ends only when the service does
     } catch (error) {
-      if (signal.aborted || (error instanceof Problem && error.status < 500)) return;
-      online.set(false);
+      if (signal.aborted || (error instanceof Problem && error.status < 500 && error.status !== 429)) return;
+      if (!(error instanceof Problem)) online.set(false); // one that is too busy for more listeners still answers
     }
     await pause(wait, signal);
   }

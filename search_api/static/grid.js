@@ -1,26 +1,37 @@
 // The pictures. Every place is known before its picture is there, so nothing moves when it comes.
 import { memo } from "./memo.js";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { html } from "./html.js";
 import { Icon, IconButton } from "./icons.js";
 import { justify, shapeOf } from "./layout.js";
 import { DRAGGED_ID } from "./offering.js";
 import { Picture, whenNear } from "./picture.js";
+import { Unreachable } from "./api.js";
+import { sentenceOf } from "./states.js";
 import { nameOf, percent, score, t } from "./words.js";
 
+const IN_SIGHT = 16; // drawn first; the others once the first picture is there, or after a while
+const REST_MS = 250;
 const EAGER = 8; // the first pictures are asked for at once, the others when they come near
 const CAPTION_PX = 30;
 
-export function Grid({ hits, fresh, act, liked, disliked }) {
+// `of`: the question that they answer. `line`: the score from which the service finds hits better than chance, if it knows.
+export function Grid({ hits, of, line, fresh, act, liked, disliked }) {
   const [list, width] = useWidth();
+  const [whole, setWhole] = useState(null); // the question of whose answer everything is drawn
+  const drawAll = useCallback(() => setWhole(of), [of]);
+  useEffect(() => {
+    const timer = setTimeout(drawAll, REST_MS);
+    return () => clearTimeout(timer);
+  }, [of]);
   const narrow = width < 600;
   const { boxes, height } = useMemo(() => justify(hits.map(shapeOf), {
     width, rowHeight: narrow ? 132 : 212, gap: narrow ? 6 : 12, caption: CAPTION_PX,
   }), [hits, width]);
   return html`
     <ul class="grid" ref=${list} style=${{ height: `${height}px` }} onKeyDown=${(event) => move(event, boxes)} aria-label=${t("results")}>
-      ${width > 0 && hits.map((hit, i) => html`
-        <${Tile} key=${hit.id} hit=${hit} box=${boxes[i]} eager=${i < EAGER} first=${i === 0} isFresh=${fresh.has(hit.id)} act=${act}
+      ${width > 0 && hits.slice(0, whole === of ? hits.length : IN_SIGHT).map((hit, i) => html`
+        <${Tile} key=${hit.id} hit=${hit} box=${boxes[i]} eager=${i < EAGER} onLoad=${i === 0 ? drawAll : undefined} isFresh=${fresh.has(hit.id)} act=${act} isWeak=${hit.score < (line ?? -Infinity)}
           isLiked=${liked.includes(hit.id)} isDisliked=${disliked.includes(hit.id)} />`)}
     </ul>`;
 }
@@ -38,16 +49,15 @@ function useWidth() {
   return [list, width];
 }
 
-const Tile = memo(({ hit, box, eager, first, isFresh, isLiked, isDisliked, act }) => {
+const Tile = memo(({ hit, box, eager, onLoad, isFresh, isWeak, isLiked, isDisliked, act }) => {
   const name = nameOf(hit.path);
   const place = { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height + CAPTION_PX}px` };
   const drag = (event) => event.dataTransfer.setData(DRAGGED_ID, hit.id);
-  const loaded = () => first && performance.measure("first result", "answer");
   return html`
     <li class=${`tile ${isFresh ? "fresh" : ""}`} style=${place}>
       <button type="button" class="open" data-id=${hit.id} style=${{ height: `${box.height}px` }} onClick=${() => act.view(hit.id)}
         draggable="true" onDragStart=${drag}>
-        <${Picture} id=${hit.id} px=${Math.max(box.width, box.height)} alt=${name} eager=${eager} onLoad=${loaded} />
+        <${Picture} id=${hit.id} px=${Math.max(box.width, box.height)} alt=${name} eager=${eager} onLoad=${onLoad} />
       </button>
       ${hit.n_alike > 0 && html`
         <button type="button" class="alike" title=${t("tile.alike", { n: hit.n_alike })} aria-label=${t("tile.alike", { n: hit.n_alike })}
@@ -58,17 +68,17 @@ const Tile = memo(({ hit, box, eager, first, isFresh, isLiked, isDisliked, act }
         <${IconButton} icon="dislike" label=${t("tile.dislike", { name })} aria-pressed=${isDisliked} onClick=${() => act.dislike(hit.id)} />
         <${IconButton} icon="copy" label=${t("tile.copy", { name })} onClick=${() => act.copy(hit.path)} />
       </div>
-      <${Caption} hit=${hit} name=${name} />
+      <${Caption} hit=${hit} name=${name} isWeak=${isWeak} />
     </li>`;
 });
 
-function Caption({ hit, name }) {
+function Caption({ hit, name, isWeak }) {
   return html`
     <p class="caption">
       <span class="name" title=${hit.path}>${name}</span>
       ${hit.score !== undefined && html`<span class="dim" title=${t("tile.score")}>${score(hit.score)}</span>`}
       ${Number.isFinite(hit.relevance) && html`
-        <span class="relevance" title=${t("tile.relevance")}><${Meter} value=${hit.relevance} />${percent(hit.relevance)}</span>`}
+        <span class=${`relevance ${isWeak ? "weak" : ""}`} title=${t(isWeak ? "tile.relevance.weak" : "tile.relevance")}><${Meter} value=${hit.relevance} />${percent(hit.relevance)}</span>`}
     </p>`;
 }
 
@@ -104,5 +114,9 @@ export function More({ results, hidden }) {
   const end = useRef();
   const wanted = results.cursor && !hidden && !results.isStale;
   useEffect(() => wanted ? whenNear(end.current, results.more) : undefined, [wanted, results.cursor]);
-  return html`<div ref=${end} class="more">${wanted && html`<button type="button" onClick=${results.more}>${t("results.more")}</button>`}</div>`;
+  const { error } = results;
+  return html`<div ref=${end} class="more">
+    ${error && !(error instanceof Unreachable) && html`<p class="bad" role="alert">${sentenceOf(error)}</p>`}
+    ${wanted && html`<button type="button" onClick=${results.more}>${t("results.more")}</button>`}
+  </div>`;
 }

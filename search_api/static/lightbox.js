@@ -2,15 +2,21 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import * as api from "./api.js";
 import { html } from "./html.js";
-import { IconButton } from "./icons.js";
-import { Picture } from "./picture.js";
+import { Icon, IconButton } from "./icons.js";
+import { fetchSoon, Picture } from "./picture.js";
+import { Toast } from "./toast.js";
 import { bytes, count, moment, nameOf, percent, score, t } from "./words.js";
 
-// `hits` are what the arrows go through; a shared address may name a picture that is not among them.
-export function Lightbox({ id, hits, act, liked, disliked }) {
+const SIDE_PX = 1024; // the largest that the service draws
+const SWIPE_PX = 60;
+
+// `hits` are what the arrows go through; a shared address may name a picture that is not among them. `more` is called
+// before they end.
+export function Lightbox({ id, hits, more, act, liked, disliked }) {
   const dialog = useRef();
   const hit = useHit(id, hits);
   const at = hits.findIndex((each) => each.id === id);
+  const [before, after] = at < 0 ? [] : [hits[at - 1], hits[at + 1]];
   useLayoutEffect(() => {
     const shown = dialog.current;
     shown.showModal();
@@ -18,39 +24,70 @@ export function Lightbox({ id, hits, act, liked, disliked }) {
     return () => { shown.close(); };
   }, []);
   useEffect(() => () => document.querySelector(`.open[data-id="${CSS.escape(id)}"]`)?.focus(), [id]);
+  useEffect(() => {
+    for (const each of [after, before]) if (each) fetchSoon(each.id, SIDE_PX);
+    if (at >= hits.length - 3) more?.();
+  }, [id, hits.length]);
 
-  const step = (by) => { const next = hits[at + by]; if (next) act.view(next.id, { replace: true }); };
+  const step = (to) => to && act.view(to.id, { replace: true });
+  const swipe = useSwipe(() => step(before), () => step(after));
   const keys = {
-    ArrowLeft: () => step(-1), ArrowRight: () => step(1), Enter: () => act.similar(id),
+    ArrowLeft: () => step(before), ArrowRight: () => step(after), Enter: () => act.similar(id),
     l: () => act.like(id), d: () => act.dislike(id), c: () => hit && act.copy(hit.path),
   };
   const press = (event) => {
-    if (event.target.closest("a, .lightbox-bar button") && event.key === "Enter") return;
+    if (event.target.closest("a, button") && event.key === "Enter") return;
     const deed = keys[event.key];
     if (deed && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); deed(); }
   };
   return html`
     <dialog ref=${dialog} class="lightbox" tabindex="-1" aria-label=${hit ? nameOf(hit.path) : t("lightbox")} onKeyDown=${press}
-      onCancel=${(event) => { event.preventDefault(); act.close(); }} onClick=${(event) => event.target === event.currentTarget && act.close()}>
+      onCancel=${(event) => { event.preventDefault(); act.close(); }}>
       <div class="lightbox-bar">
         <span class="name">${hit && nameOf(hit.path)}</span>
-        <${IconButton} icon="similar" label=${t("lightbox.similar")} onClick=${() => act.similar(id)} />
+        <button type="button" class="quiet more-like" title=${t("lightbox.similar")} onClick=${() => act.similar(id)}><${Icon} name="similar" /><span>${t("lightbox.similar")}</span></button>
         <${IconButton} icon="like" label=${t("lightbox.like")} aria-pressed=${liked.includes(id)} onClick=${() => act.like(id)} />
         <${IconButton} icon="dislike" label=${t("lightbox.dislike")} aria-pressed=${disliked.includes(id)} onClick=${() => act.dislike(id)} />
         <${IconButton} icon="close" label=${t("close")} onClick=${act.close} />
       </div>
-      <div class="stage">
-        ${hit ? html`<${Picture} key=${id} id=${id} px=${1024} alt=${nameOf(hit.path)} eager />` : html`<p class="dim">${hit === null ? t("lightbox.gone") : ""}</p>`}
-        ${at > 0 && html`<${IconButton} icon="left" label=${t("lightbox.previous")} class="icon-button side before" onClick=${() => step(-1)} />`}
-        ${at >= 0 && at < hits.length - 1 && html`<${IconButton} icon="right" label=${t("lightbox.next")} class="icon-button side after" onClick=${() => step(1)} />`}
+      <div class="stage" onClick=${(event) => event.target === event.currentTarget && act.close()} ...${swipe}>
+        ${hit ? html`<${Large} key=${id} hit=${hit} />` : html`<p class="dim">${hit === null ? t("lightbox.gone") : ""}</p>`}
+        ${before && html`<${IconButton} icon="left" label=${t("lightbox.previous")} class="icon-button side before" onClick=${() => step(before)} />`}
+        ${after && html`<${IconButton} icon="right" label=${t("lightbox.next")} class="icon-button side after" onClick=${() => step(after)} />`}
       </div>
       ${hit && html`<${Details} hit=${hit} act=${act} />`}
+      <${Toast} />
     </dialog>`;
+}
+
+// As large as there is room for and as it is itself. Until it is there, the small one of the grid stands in its place.
+function Large({ hit }) {
+  const small = document.querySelector(`.open[data-id="${CSS.escape(hit.id)}"] img`)?.currentSrc;
+  const shape = hit.width / hit.height || 1;
+  const style = { aspectRatio: String(shape), width: `min(100cqw, ${100 * shape}cqh, ${hit.width}px)` };
+  return html`
+    ${small && html`<img src=${small} alt="" style=${style} />`}
+    <${Picture} id=${hit.id} px=${SIDE_PX} alt=${nameOf(hit.path)} style=${style} eager />`;
+}
+
+// Handlers of an element that is swiped with one finger, to the right and to the left.
+function useSwipe(right, left) {
+  const start = useRef(null);
+  return {
+    onTouchStart: ({ touches }) => { start.current = touches.length === 1 ? touches[0] : null; },
+    onTouchEnd: ({ changedTouches: [end] }) => {
+      const from = start.current;
+      start.current = null;
+      if (!from || visualViewport.scale > 1) return; // who has zoomed in looks around
+      const x = end.clientX - from.clientX, y = end.clientY - from.clientY;
+      if (Math.abs(x) > Math.max(SWIPE_PX, 2 * Math.abs(y))) (x > 0 ? right : left)();
+    },
+  };
 }
 
 function Details({ hit, act }) {
   const facts = [
-    `${count(hit.width)} × ${count(hit.height)}`, hit.format, bytes(hit.size_bytes), moment(hit.modified),
+    `${count(hit.width)} × ${count(hit.height)}`, hit.format.toUpperCase(), bytes(hit.size_bytes), moment(hit.modified),
     hit.score !== undefined && t("lightbox.score", { score: score(hit.score) }),
     Number.isFinite(hit.relevance) && t("lightbox.relevance", { percent: percent(hit.relevance) }),
   ].filter(Boolean);

@@ -6,7 +6,7 @@ import { html } from "./html.js";
 import { useDeed, useLoaded } from "./loading.js";
 import { Failure, sentenceOf } from "./states.js";
 import { say } from "./toast.js";
-import { bytes, t, tOr } from "./words.js";
+import { bytes, clock, t, tOr } from "./words.js";
 
 const SPANS = [600, 86400];
 const MOST_POINTS = 1500;
@@ -38,14 +38,17 @@ export function Memory({ live }) {
 
 function Device({ device, times, series, state }) {
   const ledger = state?.ledger?.find((each) => each.device === device);
+  const [point, setPoint] = useState(null);
+  const at = (values) => values.at(point ?? -1) ?? 0;
   const now = series.reduce((sum, { bytes: values }) => sum + (values.at(-1) ?? 0), 0);
   const name = ledger?.name ?? "";
   return html`
     <div>
       ${ledger && html`<p class="dim">${t("memory.device", { name, used: bytes(now), total: bytes(ledger.total_bytes) })}</p>`}
-      <${Stack} times=${times} series=${series} label=${t("memory.chart", { now: bytes(now) })} />
+      <${Stack} times=${times} series=${series} label=${t("memory.chart", { now: bytes(now) })} onPoint=${setPoint} />
       <ul class="legend">${series.map(({ name: part, bytes: values }, i) => html`
-        <li><${Swatch} i=${i} />${tOr(`part.${part}`, part)} <b>${bytes(values.at(-1) ?? 0)}</b></li>`)}</ul>
+        <li><${Swatch} i=${i} />${tOr(`part.${part}`, part)} <b>${bytes(at(values))}</b></li>`)}
+        ${point !== null && html`<li class="dim">${clock(times[point], { second: "2-digit" })}</li>`}</ul>
     </div>`;
 }
 

@@ -2,7 +2,7 @@
 import { decode, encode } from "./vectors.js";
 
 const PARAMS = ["q", "with", "like", "unlike", "in", "from", "to", "min", "format", "fold", "cut"];
-const PAGE = 60;
+export const PAGE = 60;
 const ID = /^[0-9a-f]{64}$/;
 
 // From the address. A term is `weight:kind:value`; `kind` is text, id or picture, whose value is `id.vector`.
@@ -15,9 +15,9 @@ export function read(href) {
     liked: params.getAll("like").filter((id) => ID.test(id)),
     disliked: params.getAll("unlike").filter((id) => ID.test(id)),
     folder: params.get("in") ?? "",
-    from: params.get("from") ?? "",
-    to: params.get("to") ?? "",
-    minSide: params.get("min") ?? "",
+    from: day(params.get("from")),
+    to: day(params.get("to")),
+    minSide: /^\d+$/.test(params.get("min")) ? params.get("min") : "",
     formats: params.getAll("format"),
     fold: params.get("fold") !== "no",
     cut: cut === "auto" ? "auto" : cut === null || !Number.isFinite(+cut) ? null : +cut,
@@ -44,8 +44,10 @@ export function write(question) {
 
 function term(param) {
   const [, weight, kind, value] = param.match(/^(-?[\d.]+):(text|id|picture):(.+)$/s) ?? [];
-  return value && isSound(kind, value) && { kind, value, weight: +weight };
+  return value && Number.isFinite(+weight) && isSound(kind, value) && { kind, value, weight: +weight };
 }
+
+const day = (param) => /^\d{4}-\d\d-\d\d$/.test(param) && Date.parse(param) ? param : "";
 
 // Addresses are typed, cut short and mangled on their way: what is no id or vector is left out.
 function isSound(kind, value) {
@@ -65,6 +67,9 @@ export function keyOf(question) {
   const { cut, ...rest } = question;
   return JSON.stringify([rest, cut === "auto"]);
 }
+
+// What is looked for; how the answer is narrowed and shown aside.
+export const meaningOf = ({ text, terms, liked, disliked }) => JSON.stringify([text, terms, liked, disliked]);
 
 // The question alone, for recent searches.
 export const searchOf = (href) => {

@@ -6,9 +6,11 @@ import { useEvents } from "./events.js";
 import { Filters } from "./filters.js";
 import { Grid, More } from "./grid.js";
 import { html } from "./html.js";
+import { IconButton } from "./icons.js";
 import { Lightbox } from "./lightbox.js";
-import { idTerm, isEmpty, nFilters, read, searchOf, write } from "./question.js";
+import { idTerm, isEmpty, keyOf, meaningOf, nFilters, read, searchOf, write } from "./question.js";
 import { forgetAll, recent, remember } from "./recent.js";
+import { atMostEvery } from "./pace.js";
 import { useResults } from "./results.js";
 import { Failure, Loading, Notice } from "./states.js";
 import { useStore } from "./store.js";
@@ -16,8 +18,13 @@ import { copy } from "./toast.js";
 import { above, Toolbar } from "./toolbar.js";
 import { t } from "./words.js";
 
-const EXAMPLES = ["example.1", "example.2", "example.3", "example.4"];
+// What can be asked of photographs, and of the demo's drawings. The models know English best: the words that are shown
+// are the visitor's, those that are asked are these.
+const EXAMPLES = { "example.dog": "a dog on a beach", "example.flowers": "red flowers", "example.city": "a city at night", "example.food": "food on a table" };
+const DRAWN = { "example.heart": "an orange heart", "example.stars": "three yellow stars", "example.circles": "blue circles", "example.stripes": "a striped square" };
 const REFRESH_MS = 2000;
+const NEAR = 0.97; // the cosine from which the service folds
+const OVER = "over"; // the state of a step that opened a picture over the page
 const MEANT_MS = 2000; // a search looked at for so long was meant
 
 export function SearchPage({ href, stats }) {
@@ -25,14 +32,14 @@ export function SearchPage({ href, stats }) {
   const results = useResults(question);
   const shown = useMemo(() => above(results.hits, question.cut), [results.hits, question.cut]);
   const [isFiltering, setFiltering] = useState(nFilters(question) > 0);
-  const fresh = useFresh(results.refresh);
+  const { fresh, n: news } = useFresh(results.refresh);
   const act = useDeeds(question);
   const view = new URL(href).searchParams.get("view");
   const label = labelOf(question);
 
   useEffect(() => {
     if (isEmpty(question) || results.isStale || results.error) return undefined;
-    const timer = setTimeout(() => remember(label, searchOf(location.href)), MEANT_MS);
+    const timer = setTimeout(() => remember(label, searchOf(href)), MEANT_MS);
     return () => clearTimeout(timer);
   }, [href, results.isStale]);
   useEffect(() => { document.title = label ? `${label} · lookalike` : "lookalike"; }, [label]);
@@ -40,14 +47,15 @@ export function SearchPage({ href, stats }) {
   const enter = useEntering(!results.isStale && !results.loading);
   return html`
     <h1 class="unseen">${t("page.search")}</h1>
-    <${Box} question=${question} onAsk=${act.ask} onEnter=${() => { remember(label, searchOf(location.href)); enter(); }} />
-    ${isEmpty(question) && html`<${Suggestions} />`}
+    <${Box} question=${question} onAsk=${act.ask} onEnter=${() => { remember(label, searchOf(href)); enter(); }} />
+    ${isEmpty(question) && html`<${Suggestions} stats=${stats} />`}
     ${(!isEmpty(question) || shown.length > 0) && html`
       <${Toolbar} question=${question} results=${results} shown=${shown} isFiltering=${isFiltering}
         onFilter=${() => setFiltering(!isFiltering)} onAsk=${act.ask} />`}
-    ${isFiltering && html`<${Filters} question=${question} folders=${Object.keys(stats?.watching ?? {})} onAsk=${act.ask} />`}
+    ${isFiltering && html`<${Filters} question=${question} folders=${foldersOf(stats, results.hits)} onAsk=${act.ask} />`}
     <${Outcome} question=${question} results=${results} shown=${shown} stats=${stats} act=${act} fresh=${fresh} />
-    ${view && html`<${Lightbox} id=${view} hits=${shown} act=${act} liked=${question.liked} disliked=${question.disliked} />`}`;
+    ${news > 0 && html`<button type="button" class="primary news" onClick=${() => scrollTo(0, 0)}>${t("news", { n: news })}</button>`}
+    ${view && html`<${Lightbox} id=${view} hits=${shown} more=${shown.length < results.hits.length ? undefined : results.more} act=${act} liked=${question.liked} disliked=${question.disliked} />`}`;
 }
 
 function Outcome({ question, results, shown, stats, act, fresh }) {
@@ -61,7 +69,7 @@ function Outcome({ question, results, shown, stats, act, fresh }) {
   if (!shown.length && !loading) return html`<${NoHits} question=${question} hits=${hits} act=${act} />`;
   return html`
     <div class=${isStale ? "stale" : ""} aria-busy=${isStale}>
-      <${Grid} hits=${shown} fresh=${fresh} act=${act} liked=${question.liked} disliked=${question.disliked} />
+      <${Grid} hits=${shown} of=${results.key} line=${results.answer?.cut_score} fresh=${fresh} act=${act} liked=${question.liked} disliked=${question.disliked} />
       <${More} results=${results} hidden=${shown.length < hits.length} />
     </div>`;
 }
@@ -71,7 +79,8 @@ function NoImages({ stats }) {
   return html`
     <${Notice} title=${stats.pending ? t("empty.soon", { n: stats.pending }) : t("empty")}>
       <p>${stats.pending ? t("empty.soon.todo") : t("empty.todo")}</p>
-      ${folders.map((folder) => html`<p class="path"><code>${folder}</code></p>`)}
+      ${folders.map((folder) => html`
+        <p class="path"><code>${folder}</code><${IconButton} icon="copy" label=${t("lightbox.copy", { path: folder })} onClick=${() => copy(folder)} /></p>`)}
     <//>`;
 }
 
@@ -85,15 +94,16 @@ function NoHits({ question, hits, act }) {
   return html`<${Notice} icon="search" title=${t("none")}><p>${t("none.todo")}</p><//>`;
 }
 
-function Suggestions() {
+function Suggestions({ stats }) {
   const searches = useStore(recent);
+  const examples = Object.entries(stats?.model.endsWith("demo") ? DRAWN : EXAMPLES);
   const link = (href, label) => html`<a class="suggestion" href=${href} onClick=${address.follow}>${label}</a>`;
   return html`
     <nav class="suggestions" aria-label=${t("suggestions")}>
-      <span class="dim">${searches.length ? t("recent") : t("examples")}</span>
+      ${searches.length > 0 ? html`<span class="dim">${t("recent")}</span>` : stats?.indexed > 0 && html`<span class="dim">${t("examples")}</span>`}
       ${searches.length
         ? searches.map(({ label, search }) => link(`/?${search}`, label))
-        : EXAMPLES.map((key) => link(`/?q=${encodeURIComponent(t(key))}`, t(key)))}
+        : stats?.indexed > 0 && examples.map(([key, words]) => link(`/?q=${encodeURIComponent(words)}`, t(key)))}
       ${searches.length > 0 && html`<button type="button" class="quiet" onClick=${forgetAll}>${t("recent.forget")}</button>`}
     </nav>`;
 }
@@ -103,22 +113,25 @@ function useDeeds(question) {
   const latest = useRef();
   latest.current = question;
   return useMemo(() => {
-    const ask = (changes, options) => address.go(address.withParams(write({ ...latest.current, ...changes })), options);
-    const view = (id, options) => address.go(address.withParams({ view: id }), options);
+    const ask = (changes, options) => {
+      const before = latest.current, next = { ...before, ...changes };
+      if (!("cut" in changes) && next.cut !== "auto" && meaningOf(next) !== meaningOf(before)) next.cut = null; // scores differ
+      if (keyOf(next) !== keyOf(before)) scrollTo(0, 0);
+      address.go(address.withParams(write(next)), options);
+    };
+    const view = (id, options) => address.go(address.withParams({ view: id }), { state: OVER, ...options });
     const judge = (to, other) => (id) => ask({
       [to]: latest.current[to].includes(id) ? latest.current[to].filter((each) => each !== id) : [...latest.current[to], id],
       [other]: latest.current[other].filter((each) => each !== id),
     });
-    const alone = (id, changes = {}) => {
-      scrollTo(0, 0);
-      ask({ text: "", terms: [idTerm(id)], liked: [], disliked: [], cut: null, ...changes });
-    };
+    const alone = (id, changes = {}) => ask({ text: "", terms: [idTerm(id)], liked: [], disliked: [], cut: null, fold: true, ...changes });
     return {
-      ask, view, similar: alone,
+      ask, view,
+      similar: (id) => alone(id),
       like: judge("liked", "disliked"),
       dislike: judge("disliked", "liked"),
-      unfold: (id) => alone(id, { fold: false }),
-      close: () => address.go(address.withParams({ view: null }), { replace: true }),
+      unfold: (id) => alone(id, { fold: false, cut: NEAR }),
+      close: () => history.state === OVER ? history.back() : address.go(address.withParams({ view: null }), { replace: true }),
       copy,
     };
   }, []);
@@ -136,25 +149,42 @@ function useEntering(isAnswered) {
 }
 
 // Ids that were indexed while the page was open. News ask the question again, now or soon: while much comes in, the
-// service has better things to do than to answer the same question four times a second.
+// service has better things to do than to answer the same question four times a second. Nothing is moved under the eyes
+// of who has scrolled down: they are told how many pictures are new (`n`), and see them when they come back to the top.
 function useFresh(refresh) {
   const [fresh, setFresh] = useState(new Set());
+  const [n, setN] = useState(0);
   const latest = useRef();
+  const isDue = useRef(false);
   latest.current = refresh;
-  const soon = useMemo(() => atMostEvery(REFRESH_MS, () => latest.current()), []);
+  const [soon, onScroll] = useMemo(() => {
+    const look = () => {
+      if (!isDue.current || scrollY > innerHeight / 2) return;
+      isDue.current = false;
+      setN(0);
+      latest.current();
+    };
+    return [atMostEvery(REFRESH_MS, look), look];
+  }, []);
+  useEffect(() => {
+    addEventListener("scroll", onScroll, { passive: true });
+    return () => removeEventListener("scroll", onScroll);
+  }, []);
   const onIndex = useCallback(({ added = [], removed = 0 }) => {
+    if (!added.length && !removed) return;
     if (added.length) setFresh((before) => new Set([...before, ...added].slice(-500)));
-    if (added.length || removed) soon();
+    isDue.current = true;
+    if (scrollY > innerHeight / 2) setN((before) => before + added.length);
+    soon();
   }, []);
   useEvents({ index: onIndex, again: refresh });
-  return fresh;
+  return { fresh, n };
 }
 
-// Calls `work` at once, but not sooner than so long after the last time: then later, once.
-function atMostEvery(ms, work) {
-  let last = -Infinity, timer;
-  const now = () => { timer = undefined; last = performance.now(); work(); };
-  return () => { timer ??= setTimeout(now, Math.max(0, last + ms - performance.now())); };
+// What the folder may be: those that are watched, and those of the pictures that are shown.
+function foldersOf(stats, hits) {
+  const folders = hits.map(({ path }) => path.slice(0, path.lastIndexOf("/")));
+  return [...new Set([...Object.keys(stats?.watching ?? {}), ...folders.sort()])];
 }
 
 // A question in few words, for the title and for recent searches.

@@ -2,7 +2,7 @@
 import { Unreachable } from "./api.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
-import { t } from "./words.js";
+import { count, duration, t, tOr } from "./words.js";
 
 export function Notice({ icon = "picture", title, children }) {
   return html`<div class="notice" role="status"><${Icon} name=${icon} /><h2>${title}</h2>${children}</div>`;
@@ -29,6 +29,11 @@ export function Failure({ error, onRetry }) {
       ${onRetry && html`<button type="button" onClick=${onRetry}>${t("failed.retry")}</button>`}
     <//>`;
 }
+
+// A long task that is under way.
+export const Task = ({ progress: { task, n_done: done, n_total: total, eta_s: eta } }) => html`
+  <p><label>${tOr(`task.${task}`, task)} <span class="dim">${count(done)} / ${count(total)}${Number.isFinite(eta) && ` · ${duration(eta)}`}</span>
+    <progress value=${done} max=${Math.max(1, total)} /></label></p>`;
 
 export const Loading = () => html`<div class="loading" role="status"><span class="unseen">${t("loading")}</span>${
   [1.5, 0.8, 1.3, 1, 1.6, 0.7, 1.4].map((shape) => html`<i style=${{ flexGrow: shape }} />`)}</div>`;

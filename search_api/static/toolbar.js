@@ -1,4 +1,6 @@
 // Above the pictures: how many, where the line is drawn, filters, and the answer as a file.
+import { useRef, useState } from "preact/hooks";
+import { useDismissal } from "./dismissal.js";
 import { download } from "./download.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
@@ -14,17 +16,24 @@ export function Toolbar({ question, results, shown, isFiltering, onFilter, onAsk
       <button type="button" aria-expanded=${isFiltering} aria-controls="filters" onClick=${onFilter} class=${filters ? "active" : ""}>
         <${Icon} name="filter" /> ${t("filters")}${filters > 0 && html` <span class="badge">${count(filters)}</span>`}
       </button>
-      <details class="menu">
-        <summary class="button" aria-label=${t("download")} title=${t("download")}><${Icon} name="download" /></summary>
-        <div class="popover">
-          <button type="button" onClick=${(event) => { download(shown, "json"); close(event); }}>JSON</button>
-          <button type="button" onClick=${(event) => { download(shown, "csv"); close(event); }}>CSV</button>
-        </div>
-      </details>
+      ${shown.length > 0 && html`<${Download} hits=${shown} />`}
     </div>`;
 }
 
-const close = (event) => event.target.closest("details").removeAttribute("open");
+function Download({ hits }) {
+  const [open, setOpen] = useState(false);
+  const menu = useRef();
+  const escape = useDismissal(menu, open, () => setOpen(false));
+  const take = (kind) => { download(hits, kind); setOpen(false); };
+  return html`
+    <div class="menu" ref=${menu} onKeyDown=${escape}>
+      <button type="button" aria-expanded=${open} aria-label=${t("download")} title=${t("download")} onClick=${() => setOpen(!open)}><${Icon} name="download" /></button>
+      ${open && html`
+        <div class="popover">${["json", "csv"].map((kind) => html`
+          <button type="button" class="quiet" onClick=${() => take(kind)}>${kind.toUpperCase()}</button>`)}
+        </div>`}
+    </div>`;
+}
 
 function summary(question, { loading, isStale, hits, answer, cursor }, shown) {
   if (isStale && loading) return t("results.searching");
@@ -41,13 +50,13 @@ function summary(question, { loading, isStale, hits, answer, cursor }, shown) {
 function Cut({ question, results, onAsk }) {
   const scores = results.hits.map((hit) => hit.score).filter((each) => each !== undefined);
   if (scores.length < 2) return null;
-  const least = Math.min(...scores), most = Math.max(...scores);
+  const least = Math.floor(1000 * Math.min(...scores)) / 1000, most = Math.ceil(1000 * Math.max(...scores)) / 1000;
   const auto = results.answer?.cut_score;
   const at = question.cut === "auto" ? auto ?? least : question.cut ?? least;
   const slide = (event) => onAsk({ cut: +event.target.value <= least ? null : +event.target.value }, { replace: true });
   return html`
     <div class="cut">
-      <label>${t("cut")} <input type="range" min=${least} max=${most} step=${(most - least) / 200 || 1} value=${at} onInput=${slide}
+      <label>${t("cut")} <input type="range" min=${least} max=${most} step="0.001" value=${at} onInput=${slide}
         aria-valuetext=${score(at)} /></label>
       <button type="button" class=${question.cut === "auto" ? "active" : ""} aria-pressed=${question.cut === "auto"} title=${t("cut.auto.why")}
         onClick=${() => onAsk({ cut: question.cut === "auto" ? null : "auto" })}>${t("cut.auto")}</button>

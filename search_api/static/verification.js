@@ -13,7 +13,8 @@ export function Verification({ stats: { verify: report, progress } }) {
     <section class="panel card" aria-labelledby="verification">
       <header>
         <h2 id="verification">${t("verify")}</h2>
-        <button type="button" disabled=${isRunning || verify.isRunning} onClick=${() => verify.run()}>${t(isRunning ? "verify.running" : "verify.run")}</button>
+        ${report?.ok === false && html`<button type="button" class="primary" disabled=${isRunning || verify.isRunning} onClick=${() => verify.run(true)}>${t("verify.mend")}</button>`}
+        <button type="button" disabled=${isRunning || verify.isRunning} onClick=${() => verify.run(false)}>${t(isRunning ? "verify.running" : "verify.run")}</button>
       </header>
       ${verify.error && html`<p class="bad" role="alert">${sentenceOf(verify.error)}</p>`}
       ${report ? html`<${Report} report=${report} />` : html`<p class="dim">${t("verify.none")}</p>`}

@@ -6,11 +6,13 @@ export const language = store("");
 
 let said = {};
 let plural = new Intl.PluralRules("en");
+let locale = "en"; // the language as it is written where the visitor is
 
 export async function speak(code) {
   const response = await fetch(`/static/languages/${code}.json`);
   said = await response.json();
   plural = new Intl.PluralRules(code);
+  locale = navigator.languages.find((each) => each.startsWith(code)) ?? code;
   document.documentElement.lang = code;
   language.set(code);
 }
@@ -42,18 +44,18 @@ export const tOr = (key, instead) => key in said ? t(key) : instead;
 
 // ---------------------------------------------------------------- figures
 
-const number = (value, options) => new Intl.NumberFormat(language.get() || "en", options).format(value);
+const number = (value, options) => new Intl.NumberFormat(locale, options).format(value);
 
 export const count = (value) => number(value, { maximumFractionDigits: 0 });
 export const rate = (value) => number(value, { maximumSignificantDigits: 3 });
 export const score = (value) => number(value, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 export const percent = (value) => number(value, { style: "percent", maximumFractionDigits: 0 });
 
-export function bytes(value) {
+export function bytes(value, digits = 1) {
   const steps = ["B", "kB", "MB", "GB", "TB"];
   let step = 0;
   for (; Math.abs(value) >= 999.5 && step < steps.length - 1; step++) value /= 1000;
-  return `${number(value, { maximumFractionDigits: step && value < 99.5 ? 1 : 0 })} ${steps[step]}`;
+  return `${number(value, { maximumFractionDigits: step && value < 99.5 ? digits : 0 })} ${steps[step]}`;
 }
 
 export function duration(seconds) {
@@ -63,6 +65,6 @@ export function duration(seconds) {
   return `${number(seconds / 3600, { maximumFractionDigits: seconds < 36000 ? 1 : 0 })} h`;
 }
 
-export const day = (time) => new Date(time).toLocaleDateString(language.get(), { dateStyle: "medium" });
-export const moment = (time) => new Date(time).toLocaleString(language.get(), { dateStyle: "medium", timeStyle: "short" });
+export const moment = (time) => new Date(time).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
+export const clock = (seconds, options) => new Date(seconds * 1000).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", ...options });
 export const nameOf = (path) => path.split("/").pop();

@@ -121,6 +121,12 @@ def history(device: str, names: tuple[str, ...], n: int = 120, until: float = 1_
     }
 
 
+def encoder(device: str, state: str = "open", trouble: str | None = None) -> dict[str, Any]:
+    """One encoder's load."""
+    load = {"images_per_s": 406.1, "busy_share": 0.93, "batch_size": 32, "encoded_total": 9, "weights_bytes": GB}
+    return {"device": device, "state": state, "trouble": trouble, **load}
+
+
 def leak(sentence: str) -> dict[str, Any]:
     """One that is told in this sentence."""
     rates = {"bytes_per_s": 2e6, "bytes_per_request": 1e4, "since": "2026-11-22T11:00:00Z"}

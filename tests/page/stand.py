@@ -29,6 +29,7 @@ from search_api.gate import Gate
 from search_api.responses import problem_response
 from search_api.routes import pages
 from search_api.schemas import (
+    DuplicatesAnswer,
     EmbedImageAnswer,
     ErrorsAnswer,
     GpuMemoryAnswer,
@@ -51,6 +52,7 @@ from tests.page.pictures import DIM, FORMATS, Shown, vector_of, vector_of_pictur
 
 AnyRequest = Request[Any, Any, Any]
 Told = TypeVar("Told")
+QUESTIONS = ("/api/search", "/api/embed/image", "/api/images/newest")
 
 
 @dataclass
@@ -61,7 +63,8 @@ class Stand:
         refusals: Path -> status, slug and sentence of the problem that it is answered with.
         held: Text -> an event that its answer waits for.
         asked: Every request as (method, path, body).
-        offline: Whether connections are cut without an answer.
+        line: The score from which hits are better than chance; None: it is not known.
+        searching: The search for duplicates that is under way; None: they are known.
     """
 
     pictures: list[Shown] = field(default_factory=list)
@@ -70,6 +73,8 @@ class Stand:
     history: dict[str, Any] = field(default_factory=dict)
     refused: list[dict[str, Any]] = field(default_factory=list)
     tiers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    searching: dict[str, Any] | None = None
+    line: float | None = None
     refusals: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     held: dict[str, threading.Event] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -91,6 +96,7 @@ class Stand:
             "variant": [{"score": 0.98, "images": [self.pictures[i].answer() for i in (0, 30)]}] if n > 30 else [],
             "similar": [],
         }
+        self.searching, self.line = None, None
         self.refusals, self.held, self.asked = {}, {}, []
 
     # ------------------------------------------------------------ what a test does
@@ -140,8 +146,8 @@ class Stand:
         ]
         query = self.query(asked)
         scored = sorted(((float(each.vector @ query), each) for each in found), key=lambda pair: (-pair[0], pair[1].i))
-        cut = 0.5 if asked.get("cut") == "auto" else None
-        scored = [pair for pair in scored if cut is None or pair[0] >= cut]
+        if asked.get("cut") == "auto":
+            scored = [pair for pair in scored if pair[0] >= 0.5]
         start, limit = int(asked.get("cursor") or 0), asked.get("limit", 20)
         hits = [self.hit(score, each, folded="collapse" in asked) for score, each in scored[start : start + limit]]
         rest = start + limit < len(scored)
@@ -154,7 +160,7 @@ class Stand:
             "space": "0" * 16,
             "index": {"count": len(self.pictures), "generation": 1},
             "cursor": str(start + limit) if rest else None,
-            "cut_score": cut,
+            "cut_score": 0.5 if asked.get("cut") == "auto" else self.line,
             "matching": len(found),
         }
 
@@ -290,8 +296,10 @@ def _routes(stand: Stand) -> list[Any]:
         return {}
 
     @get("/api/duplicates")
-    async def duplicates(tier: FromQuery[str]) -> dict[str, Any]:
-        return {"tier": tier, "groups": stand.tiers[tier], "total": len(stand.tiers[tier]), "took_ms": {"total": 1.0}}
+    async def duplicates(tier: FromQuery[str], limit: FromQuery[int]) -> DuplicatesAnswer:
+        groups = [] if stand.searching else stand.tiers[tier]
+        told_of = {"tier": tier, "groups": groups[:limit], "total": len(groups), "limit": limit, "offset": 0}
+        return told(DuplicatesAnswer, {**told_of, "took_ms": 1.0, "progress": stand.searching})
 
     @get("/api/events")
     async def events() -> Stream:
@@ -360,7 +368,7 @@ def serving(stand: Stand, **settings: Any) -> Iterator[str]:
         state=State({"stand": stand, "assets": assets.load(), "service": Service(FakeEngine(), api)}),
         openapi_config=None,
     )
-    app.asgi_handler = Gate(app.asgi_handler, api, dialects.wording_of)
+    app.asgi_handler = Gate(app.asgi_handler, api, dialects.wording_of, QUESTIONS)
     server = Server(app, bind("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, name="stand")
     thread.start()

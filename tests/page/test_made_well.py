@@ -8,6 +8,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -18,8 +19,9 @@ from tests.page.waiting import until
 
 Visit = Callable[..., Page]
 STATIC = Path(__file__).parents[2] / "search_api" / "static"
-CHINESE = "描述一张图片，或拖放、粘贴一张图片"  # noqa: RUF001
+CHINESE = "描述图片（英文最准），或拖放、粘贴图片"  # noqa: RUF001
 KEY = "a-key-of-twenty-letters"
+ADMIN_KEY = "another-key-of-letters"
 PAGES = {
     "/": ".tile",
     "/?q=red&with=1:text:circle": ".tile .deeds",
@@ -28,7 +30,15 @@ PAGES = {
     "/dashboard": ".legend li",
 }
 PHONE = {"width": 390, "height": 844}
+ON_A_PHONE = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": ON_A_PHONE,
+    "phone, dark, Chinese": {**ON_A_PHONE, "color_scheme": "dark", "locale": "zh-CN"},
+}
 BUDGET_BYTES = 300_000
+FEW = 12  # pictures: one is looked at as thoroughly as another
 
 
 def assert_accessible(page: Page, axe: str) -> None:
@@ -38,31 +48,65 @@ def assert_accessible(page: Page, axe: str) -> None:
     assert not found
 
 
+@pytest.fixture(scope="module")
+def locked() -> Iterator[Stand]:
+    guarded = Stand()
+    guarded.reset()
+    with serving(guarded, api_key=KEY):
+        yield guarded
+
+
 # ---------------------------------------------------------------- for everybody
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+@pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_nothing(visit: Visit, stand: Stand, axe: str, path: str, look: str) -> None:
+    stand.reset(FEW)
     stand.memory, stand.history = gpu(), history("gpu0", tuple(PARTS))
-    options = {"viewport": PHONE, "has_touch": True, "is_mobile": True} if look == "phone" else {"color_scheme": look}
-    page = visit(path, bypass_csp=True, **options)
+    page = visit(path, bypass_csp=True, **LOOKS[look])
     page.locator(PAGES[path]).first.wait_for()
     assert_accessible(page, axe)
-    if look == "phone":
+    if look.startswith("phone"):
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_axe_finds_nothing_in_what_opens(visit: Visit, stand: Stand, axe: str) -> None:
-    page = visit(f"/?q=red&with=1:text:circle&in=/pictures&view={stand.pictures[0].id}", bypass_csp=True)
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_in_what_opens(visit: Visit, stand: Stand, axe: str, look: str) -> None:
+    stand.reset(FEW)
+    path = f"/?q=red&with=1:text:circle&in=/pictures&view={stand.pictures[0].id}"
+    page = visit(path, bypass_csp=True, **LOOKS[look])
     page.get_by_role("dialog").locator("code").first.wait_for()
     assert_accessible(page, axe)
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="circle, weight 1").click()
-    page.get_by_label("Download the results").click()
-    assert_accessible(page, axe)
-    page.get_by_role("button", name="Help").click()
+    for opening in (".chip-name", ".menu button"):
+        page.locator(opening).click()
+        page.locator(".popover").wait_for()
+        assert_accessible(page, axe)
+        page.keyboard.press("Escape")
+        expect(page.locator(".popover")).to_have_count(0)
+    page.locator("body").press("?")
     page.get_by_role("dialog").wait_for()
+    assert_accessible(page, axe)
+    if look.startswith("phone"):
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_where_the_key_is_asked_for(visit: Visit, locked: Stand, axe: str, look: str) -> None:
+    page = visit("/", url=locked.url, bypass_csp=True, **LOOKS[look])
+    page.get_by_role("dialog").wait_for()
+    assert_accessible(page, axe)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_where_something_is_wrong(visit: Visit, stand: Stand, axe: str, look: str) -> None:
+    stand.refusals["/api/search"] = (503, "overloaded", "Too much is being asked at once; try again shortly.")
+    page = visit("/?q=red", bypass_csp=True, **LOOKS[look])
+    page.locator(".notice button").wait_for()
+    page.context.set_offline(True)
+    page.locator(".notice button").click()
+    page.locator(".offline:not(:empty)").wait_for()
     assert_accessible(page, axe)
 
 
@@ -153,6 +197,15 @@ def test_all_together_is_small() -> None:
     assert sum(path.stat().st_size for path in files) < BUDGET_BYTES
 
 
+def test_all_modules_of_the_first_page_are_asked_for_at_once(visit: Visit) -> None:
+    page = visit("/")
+    page.locator(".tile").first.wait_for()
+    loaded = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname)")
+    modules = {name for name in loaded if name.endswith(".js")}
+    foretold = re.findall('"modulepreload" href="([^"]+)"', (STATIC / "index.html").read_text())
+    assert modules == {"/static/main.js", *foretold}
+
+
 def test_vendored_modules_come_with_licences_and_versions() -> None:
     vendor = STATIC / "vendor"
     told = (vendor / "README.md").read_text()
@@ -188,14 +241,6 @@ def test_the_policy_lets_no_inline_script_run_but_the_import_map(browser: Browse
 # ---------------------------------------------------------------- the key
 
 
-@pytest.fixture(scope="module")
-def locked() -> Iterator[Stand]:
-    guarded = Stand()
-    guarded.reset()
-    with serving(guarded, api_key=KEY):
-        yield guarded
-
-
 def test_where_a_key_is_set_the_page_asks_for_it_and_sends_it(visit: Visit, locked: Stand) -> None:
     page = visit("/?q=red+circle", url=locked.url)
     dialog = page.get_by_role("dialog", name="This service asks for a key")
@@ -203,6 +248,7 @@ def test_where_a_key_is_set_the_page_asks_for_it_and_sends_it(visit: Visit, lock
     dialog.get_by_label("Key").fill("not-this-one-at-all")
     dialog.get_by_role("button", name="Continue").click()
     expect(dialog.get_by_role("alert")).to_contain_text("does not accept this key")
+    assert page.evaluate("sessionStorage.length") == 0  # only what the service takes is kept
     with page.expect_response("**/api/events?*"):
         dialog.get_by_label("Key").fill(KEY)
         dialog.get_by_role("button", name="Continue").click()
@@ -223,3 +269,44 @@ def test_the_key_is_asked_once_and_nothing_is_told_before(visit: Visit, locked: 
     assert page.request.get(locked.url + "/api/stats").status == 401
     assert page.request.get(locked.url + f"/api/images/{locked.pictures[0].id}/thumbnail").status == 401
     assert page.request.post(locked.url + "/dashboard").status == 401
+
+
+def test_a_password_manager_can_keep_the_key(visit: Visit, locked: Stand) -> None:
+    page = visit("/", url=locked.url)
+    expect(page.locator("input[name=key]")).to_have_attribute("autocomplete", "current-password")
+    expect(page.locator("input[name=username]")).to_have_attribute("autocomplete", "username")
+
+
+def give_key(page: Page, key: str) -> None:
+    page.get_by_role("dialog").get_by_label("Key").fill(key)
+    page.get_by_role("dialog").get_by_role("button", name="Continue").click()
+
+
+def test_what_was_drawn_before_the_key_comes_with_it(visit: Visit, locked: Stand) -> None:
+    page = visit(f"/?with=1:id:{locked.pictures[0].id}", url=locked.url)
+    give_key(page, KEY)
+    until(page, "document.querySelector('.chip img')?.naturalWidth > 0")
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Stand]:
+    stand = Stand()
+    stand.reset()
+    with serving(stand, api_key=KEY, admin_key=ADMIN_KEY):
+        yield stand
+
+
+def test_who_may_only_read_can_give_the_admin_key_and_then_give_orders(visit: Visit, guarded: Stand) -> None:
+    page = visit("/errors", url=guarded.url)
+    give_key(page, KEY)
+    expect(page.locator("tbody tr")).to_have_count(3)
+    page.get_by_role("button", name="Retry all").click()
+    dialog = page.get_by_role("dialog", name="This needs the admin key")
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
+    expect(page.locator("tbody tr")).to_have_count(3)  # what the key for reading opens stays open
+    page.get_by_role("button", name="Retry all").click()
+    give_key(page, ADMIN_KEY)
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Retry all").click()
+    expect(page.locator(".notice")).to_contain_text("Nothing was refused")

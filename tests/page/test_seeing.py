@@ -8,7 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import Locator, Page, expect
 
 from tests.api.conftest import eventually
-from tests.page.made_up import GB, PARTS, gpu, history, leak
+from tests.page.made_up import GB, PARTS, encoder, gpu, history, leak, progress
 from tests.page.stand import Stand
 from tests.page.waiting import until
 
@@ -80,6 +80,29 @@ def test_the_queue_is_told_as_it_is_now(visit: Visit, stand: Stand) -> None:
         expect(figure(page, name)).to_contain_text(text)
 
 
+def test_who_points_at_the_chart_reads_what_it_was_then(visit: Visit, stand: Stand) -> None:
+    with_gpu(stand)
+    page = visit("/dashboard")
+    until(page, "document.querySelector('.chart canvas')?.width > 0")
+    now = panel(page, "GPU memory").locator(".legend").inner_text()
+    page.locator(".chart .u-over").hover(position={"x": 200, "y": 50})
+    expect(panel(page, "GPU memory").locator(".legend li")).to_have_count(len(PARTS) + 1)  # and the time
+    then = panel(page, "GPU memory").locator(".legend").inner_text()
+    assert "weights 1.3 GB" in now and "weights 1.3 GB" in then
+    assert then.split("activations")[1][:8] != now.split("activations")[1][:8]
+
+
+def test_a_lost_encoder_is_shown_with_its_trouble(visit: Visit, stand: Stand) -> None:
+    page = visit("/dashboard")
+    expect(panel(page, "Watched folders")).to_be_visible()
+    expect(panel(page, "Encoders")).to_have_count(0)  # one that works is told by the figures
+    assert eventually(lambda: bool(stand.listeners))
+    stand.tell("queue", QUEUE | {"devices": [encoder("cuda:0"), encoder("cuda:1", "lost", "CUDA error: ECC")]})
+    encoders = panel(page, "Encoders")
+    expect(encoders.locator("tbody tr")).to_have_count(2)
+    expect(encoders.locator("tbody tr").nth(1)).to_contain_text(re.compile(r"cuda:1\s*lost\s*CUDA error: ECC"))
+
+
 def test_without_a_gpu_it_says_so_and_shows_the_process(visit: Visit) -> None:
     page = visit("/dashboard")
     memory = panel(page, "Memory of the process")
@@ -132,10 +155,19 @@ def test_folders_errors_and_the_last_verification_are_there(visit: Visit, stand:
     verification = panel(page, "Verification")
     expect(verification).to_contain_text("All is well")
     expect(verification).to_contain_text("1 found, 1 mended")
+    expect(verification.get_by_role("button", name="Mend")).to_have_count(0)
     verification.get_by_role("button", name="Verify now").click()
     expect(verification.get_by_role("alert")).to_have_count(0)
     errors.get_by_role("link", name="Each file with its reason").click()
     expect(page.get_by_role("heading", name="Why can a file not be found?")).to_be_visible()
+
+
+def test_what_a_verification_found_can_be_mended(visit: Visit, stand: Stand) -> None:
+    stand.stats["verify"] |= {"ok": False, "mended": {}}
+    page = visit("/dashboard")
+    with page.expect_response("**/api/index/verify"):
+        panel(page, "Verification").get_by_role("button", name="Mend").click()
+    assert stand.asked_for("/api/index/verify") == [{"sample": 32, "repair": True}]
 
 
 def test_a_leaking_process_is_told_without_a_gpu_too(visit: Visit, stand: Stand) -> None:
@@ -162,6 +194,15 @@ def test_duplicates_stand_side_by_side_in_three_tiers(visit: Visit, stand: Stand
     page.go_back()
     page.locator(".group .open").first.click()
     expect(page.get_by_role("dialog")).to_contain_text("000.jpg")
+
+
+def test_while_duplicates_are_looked_for_it_says_so_and_shows_them_then(visit: Visit, stand: Stand) -> None:
+    stand.searching = progress("duplicates")
+    page = visit("/duplicates?tier=variant")
+    expect(page.locator(".notice")).to_contain_text(re.compile(r"Looking for duplicates.*2 / 9", re.DOTALL))
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    stand.searching = None
+    expect(page.locator(".group figure")).to_have_count(2)
 
 
 def test_a_route_that_the_service_lacks_is_told_plainly(visit: Visit, stand: Stand) -> None:
