@@ -11,6 +11,9 @@ function el(tag, members = {}, ...children) {
   return node;
 }
 
+// Text as it is. It may be longer than its place: who has no mouse scrolls it with the arrow keys.
+const pre = (textContent) => el("pre", { textContent, tabIndex: 0 });
+
 // Text in which `backticks` mark code.
 const prose = (tag, text, className = "") => el(tag, { className }, ...text.split("`").map((part, i) => i % 2 ? el("code", { textContent: part }) : part));
 
@@ -86,7 +89,7 @@ function answer([status, response]) {
   return el("tr", {}, el("td", {}, el("code", { textContent: status })), el("td", {}, prose("span", response.description),
     problem ? null : el("span", { className: "dim", textContent: type ? ` · ${type} · ${typeOf(media.schema)}` : "" }),
     media && !problem ? members(media.schema) : null,
-    example ? el("pre", { textContent: JSON.stringify(example, null, 1) }) : null));
+    example ? pre(JSON.stringify(example, null, 1)) : null));
 }
 
 function bodyOf(op) {
@@ -125,10 +128,10 @@ async function attempt(path, method, fields, body, result) {
     const type = response.headers.get("content-type") ?? "";
     const shown = type.startsWith("image/")
       ? el("p", {}, Object.assign(new Image(), { src: URL.createObjectURL(await response.blob()), alt: "The answer" }))
-      : el("pre", { textContent: pretty(await response.text()) });
+      : pre(pretty(await response.text()));
     const took = `${response.status} ${response.statusText} · ${(performance.now() - started).toFixed(0)} ms`;
     result.replaceChildren(el("p", { className: response.ok ? "dim" : "bad", textContent: took }),
-      el("pre", { textContent: curl(url, method, body, data) }), shown);
+      pre(curl(url, method, body, data)), shown);
   } catch (error) {
     result.replaceChildren(el("p", { className: "bad", textContent: String(error) }));
   }

@@ -16,6 +16,7 @@ from indexer.scenes import write_scenes
 from search_api.app import create_app
 from search_api.server import Server, bind
 from search_api.settings import ApiSettings
+from tests.page.test_made_well import LOOKS, PHONE, assert_accessible
 from tests.page.test_searching import box, offer, tiles
 
 Visit = Callable[..., Page]
@@ -144,3 +145,13 @@ def test_the_reference_is_drawn_from_here_alone_and_tries_what_it_describes(ther
     thumbnail.get_by_label("id", exact=True).fill(id[1])
     thumbnail.get_by_role("button", name="Send").click()
     expect(thumbnail.get_by_alt_text("The answer")).to_be_visible()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_in_the_reference(there: Visit, axe: str, look: str) -> None:
+    page = there("/api/docs", bypass_csp=True, **LOOKS[look])
+    page.locator("#reference summary").first.click()
+    page.locator("#reference textarea").first.wait_for()
+    assert_accessible(page, axe)
+    if look.startswith("phone"):
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
