@@ -119,6 +119,16 @@ def test_axe_finds_nothing_where_nothing_is(visit: Visit, stand: Stand, axe: str
         assert_accessible(page, axe)
 
 
+@pytest.mark.parametrize("width", [761, 959, 960, 1280])
+def test_the_head_is_one_line_on_tablets_and_wider(visit: Visit, stand: Stand, width: int) -> None:
+    page = visit("/", viewport={"width": width, "height": 800})
+    page.locator(".head .badge").wait_for()
+    parts = [each.bounding_box() for each in page.locator(".head > :is(.brand, nav, .language, .icon-button)").all()]
+    middles = [part["y"] + part["height"] / 2 for part in parts if part]
+    assert len(middles) == 4
+    assert max(middles) - min(middles) < 4
+
+
 def test_everything_is_reached_by_the_tab_key(visit: Visit) -> None:
     page = visit("/?q=red")
     page.locator(".tile").first.wait_for()
