@@ -1,4 +1,4 @@
-"""Pictures of every page, in light, in dark and as wide as a phone: `python -m benchmarks.screenshots --out DIR`.
+"""Pictures of every page, light, dark, for phones and in Chinese: `python -m benchmarks.screenshots --out DIR`.
 
 Serves the demo in a folder of its own, or looks at a service that runs (`--url`), with Chromium.
 `--readme` puts the two of the README into `benchmarks/screenshots/`.
@@ -35,6 +35,7 @@ LOOKS: dict[str, dict[str, Any]] = {
         "has_touch": True,
         "is_mobile": True,
     },
+    "chinese": {"locale": "zh-CN", "viewport": {"width": 1280, "height": 800}},
 }
 WORDS = "orange hearts"
 PAGES = {
@@ -82,13 +83,13 @@ def served(home: Path) -> Iterator[str]:
 def shoot(browser: Browser, url: str, name: str, look: str) -> Image.Image:
     """One page in one look, when all that is in sight of it is there."""
     path, sign = PAGES[name]
-    context = browser.new_context(reduced_motion="reduce", locale="en-GB", **LOOKS[look])
+    context = browser.new_context(**{"reduced_motion": "reduce", "locale": "en-GB", **LOOKS[look]})
     page = context.new_page()
     page.goto(url + path)
     page.locator(sign).first.wait_for()
     if name == "large":
         page.locator(".tile .open").first.click()
-        page.locator("dialog img").wait_for()
+        page.locator("dialog img").last.wait_for()
     if name == "dashboard":
         page.wait_for_timeout(LIVE_MS)
     page.evaluate(ALL_THERE)
