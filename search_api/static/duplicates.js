@@ -37,7 +37,7 @@ function Groups({ tier }) {
   if (error) return html`<${Failure} error=${error} onRetry=${again} />`;
   if (!value) return html`<${Loading} />`;
   if (!value.groups.length) {
-    if (value.progress) return html`<${Notice} icon="pairs" title=${t("duplicates.searching")}><${Task} progress=${value.progress} /><//>`;
+    if (value.progress) return html`<${Notice} icon="pairs" title=${t("task.duplicates")}><${Task} progress=${value.progress} name="" /><//>`;
     return html`<${Notice} icon="pairs" title=${t("duplicates.none")}><p>${t("duplicates.none.todo")}</p><//>`;
   }
   return html`

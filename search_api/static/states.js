@@ -30,9 +30,9 @@ export function Failure({ error, onRetry }) {
     <//>`;
 }
 
-// A long task that is under way.
-export const Task = ({ progress: { task, n_done: done, n_total: total, eta_s: eta } }) => html`
-  <p><label>${tOr(`task.${task}`, task)} <span class="dim">${count(done)} / ${count(total)}${Number.isFinite(eta) && ` · ${duration(eta)}`}</span>
+// A long task that is under way; `name` where nothing else has told it.
+export const Task = ({ progress: { task, n_done: done, n_total: total, eta_s: eta }, name = tOr(`task.${task}`, task) }) => html`
+  <p><label>${name} <span class="dim">${count(done)} / ${count(total)}${Number.isFinite(eta) && ` · ${duration(eta)}`}</span>
     <progress value=${done} max=${Math.max(1, total)} /></label></p>`;
 
 export const Loading = () => html`<div class="loading" role="status"><span class="unseen">${t("loading")}</span>${
