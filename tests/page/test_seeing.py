@@ -80,6 +80,12 @@ def test_the_queue_is_told_as_it_is_now(visit: Visit, stand: Stand) -> None:
         expect(figure(page, name)).to_contain_text(text)
 
 
+def test_a_flood_of_changes_is_shown_with_its_end(visit: Visit, stand: Stand) -> None:
+    stand.stats["progress"] = [progress("index")]
+    page = visit("/dashboard")
+    expect(panel(page, "Now")).to_contain_text(re.compile(r"Taking in what has changed.*2 / 9.*7", re.DOTALL))
+
+
 def test_who_points_at_the_chart_reads_what_it_was_then(visit: Visit, stand: Stand) -> None:
     with_gpu(stand)
     page = visit("/dashboard")
