@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -435,7 +434,7 @@ def test_matches_are_told_as_they_come_and_the_question_ends_with_the_watching(
 ) -> None:
     def interrupted(match: dict[str, Any], as_json: bool) -> None:
         show(match, as_json)
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)  # to this thread: one that another takes may come while this one waits to read
 
     show = watch_for._show
     monkeypatch.setattr(watch_for, "_show", interrupted)
