@@ -88,9 +88,23 @@ def on_cpu(checkpoint: Checkpoint, *, quick: bool) -> Iterator[Row]:
     yield at_least(
         "C4b", "cosine of the joint embedding, lowest", lowest_cosine(ours, pixels, expected), "", 0.9998, peer
     )
+    yield products(n)
     yield one_text(theirs, ours, quick=quick)
     if not quick:
         yield warm_start(checkpoint, "cpu")
+
+
+def products(n: int) -> Row:
+    """What the processor gains by BF16: the matrix products of one block of the tower, for n pictures."""
+    shapes = [(1280, 3840), (1280, 1280), (1280, 5120), (5120, 1280)]
+    fns: dict[str, Callable[[], Any]] = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        pairs = [(torch.randn(257 * n, a).to(dtype), torch.randn(b, a).to(dtype)) for a, b in shapes]
+        fns[name] = partial(lambda pairs: [torch.nn.functional.linear(x, w) for x, w in pairs], pairs)
+    times = samples(fns, repeats=9)
+    rate = sum(2 * 257 * n * a * b for a, b in shapes) / statistics.median(times["bf16"]) / 1e12
+    what = f"the tower's matrix products alone, BF16 against FP32: {rate:.2f} TFLOP/s in BF16"
+    return Row("C4g", what, paired_ratio(times, "fp32", "bf16"), "x")
 
 
 def one_text(theirs: Any, ours: OpenClipEncoder, *, quick: bool) -> Row:
