@@ -428,13 +428,22 @@ def served(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
         yield engine
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """As in a terminal: what a shell runs in the background ignores the interrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_matches_are_told_as_they_come_and_the_question_ends_with_the_watching(
     run: Run, served: FakeEngine, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def interrupted(match: dict[str, Any], as_json: bool) -> None:
         show(match, as_json)
-        signal.raise_signal(number)  # to this thread: one that another takes may come while this one waits to read
+        signal.raise_signal(number)
 
     show = watch_for._show
     monkeypatch.setattr(watch_for, "_show", interrupted)
