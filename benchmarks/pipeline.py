@@ -20,13 +20,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from benchmarks import photographs
+from benchmarks.peer_loop import Pictures, seconds_of
 from benchmarks.report import Row, at_least, emit
 from indexer.config import Config, load
 from indexer.engine import RunningEngine, open_engine
@@ -34,21 +34,6 @@ from indexer.engine import RunningEngine, open_engine
 MODEL = "ViT-S-16"
 PEER = "DataLoader + open_clip's transform + batches of 64"
 _SEED = 1
-
-
-class Pictures(Dataset[Any]):
-    """The peer's dataset: files through open_clip's transform."""
-
-    def __init__(self, paths: Sequence[Path], transform: Any) -> None:
-        self._paths = paths
-        self._transform = transform
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, i: int) -> Any:
-        with Image.open(self._paths[i]) as picture:
-            return self._transform(picture)
 
 
 def rows(photos: str | None, n: int, rounds: int) -> Iterator[Row]:
@@ -134,16 +119,9 @@ def loop(files: Sequence[Path]) -> float:
     model.eval()
     workers = len(os.sched_getaffinity(0))
     batches = DataLoader(Pictures(files, transform), batch_size=64, num_workers=workers, prefetch_factor=2)
-    features = []
     with torch.inference_mode():
         model.encode_image(transform(Image.open(io.BytesIO(files[0].read_bytes())))[None])
-        started = time.perf_counter()
-        for batch in batches:
-            vectors = model.encode_image(batch)
-            features.append((vectors / vectors.norm(dim=-1, keepdim=True)).numpy())
-        seconds = time.perf_counter() - started
-    assert len(np.concatenate(features)) == len(files)
-    return seconds
+        return seconds_of(batches, model.encode_image, len(files))
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ weights. `--cpu` runs the same with a small model where there is no GPU: its row
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import threading
 import time
@@ -17,16 +16,14 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any
 
-import numpy as np
 import torch
 from open_clip.transform import image_transform
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from benchmarks import photographs
 from benchmarks.encoder import in_half, open_clips_own
+from benchmarks.peer_loop import Pictures, seconds_of
 from benchmarks.report import Row, at_least, emit, skipped
 from indexer.encoder.checkpoint import Checkpoint, resolve
 from indexer.encoder.lane import EncoderLane
@@ -157,18 +154,6 @@ def encoded_alone(decoder: Decoder, lane: EncoderLane, files: Sequence[bytes]) -
 # ---------------------------------------------------------------- the peer
 
 
-class Pictures(Dataset[Any]):
-    def __init__(self, files: Sequence[bytes], transform: Any) -> None:
-        self._files = files
-        self._transform = transform
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, i: int) -> Any:
-        return self._transform(Image.open(io.BytesIO(self._files[i])))
-
-
 def loop(files: Sequence[bytes], checkpoint: Checkpoint, stage: Stage) -> float:
     """Seconds of the peer's loop, its model warm."""
     device = torch.device(stage.device)
@@ -181,16 +166,11 @@ def loop(files: Sequence[bytes], checkpoint: Checkpoint, stage: Stage) -> float:
         Pictures(files, transform),
         batch_size=stage.batch, num_workers=stage.n_workers, prefetch_factor=2, pin_memory=device.type == "cuda",
     )  # fmt: skip
-    features = []
     with torch.inference_mode():
         model.encode_image(torch.zeros((stage.batch, 3, made.side_px, made.side_px), device=device, dtype=dtype)).cpu()
-        started = time.perf_counter()
-        for batch in batches:
-            vectors = model.encode_image(batch.to(device, dtype, non_blocking=True))
-            features.append((vectors / vectors.norm(dim=-1, keepdim=True)).cpu().numpy())
-        took = time.perf_counter() - started
-    assert len(np.concatenate(features)) == len(files)
-    return took
+        return seconds_of(
+            batches, lambda batch: model.encode_image(batch.to(device, dtype, non_blocking=True)), len(files)
+        )
 
 
 def main() -> None:

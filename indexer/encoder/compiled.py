@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from indexer.encoder.device import first_line
+
 _log = logging.getLogger(__name__)
 
 LEAST_GAIN: Final = 1.02
@@ -29,7 +31,7 @@ Backend: TypeAlias = Callable[[Any, list[Any]], Callable[..., Any]]
 
 
 def inductor(graph: Any, inputs: list[Any]) -> Callable[..., Any]:
-    """The compiler of torch compiler; what it has compiled once it keeps on disk (`TORCHINDUCTOR_CACHE_DIR`)."""
+    """The compiler that comes with torch; what it has compiled once it keeps on disk (`TORCHINDUCTOR_CACHE_DIR`)."""
     compiled: Callable[..., Any] = torch._dynamo.lookup_backend("inductor")(graph, inputs)  # noqa: SLF001
     return compiled
 
@@ -40,7 +42,7 @@ def compiled(
     batch: Callable[[int], Tensor],
     wait: Callable[[], object],
     *,
-    backend: Backend = inductor,
+    backend: Backend,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Pass | None:
     """The tower compiled for batches of `sizes`, the last of which times it; None where that does not pay.
@@ -70,7 +72,7 @@ def compiled(
         pixels = batch(sizes[-1])
         times = [tuple(_seconds(run, pixels, wait, clock) for run in (tower, faster)) for _ in range(N_ROUNDS)]
     except Exception as error:  # noqa: BLE001  # compilers fail in many ways, and nothing depends on this one
-        _log.warning("The model runs as it is, not compiled: %s", (str(error) or type(error).__name__).splitlines()[0])
+        _log.warning("The model runs as it is, not compiled: %s", first_line(error))
         return None
     gain = median(plain / fast for plain, fast in times)
     _log.info("The compiled model is %.2f times as fast%s", gain, "" if gain >= LEAST_GAIN else ", and not used")

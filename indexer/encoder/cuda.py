@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from indexer.encoder.attention import shorten_attention
-from indexer.encoder.compiled import Backend, Pass, compiled, inductor
+from indexer.encoder.compiled import Backend, Pass, compiled
 from indexer.types import Features, Pixels
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class CudaTower:
     """
 
     def __init__(
-        self, tower: nn.Module, side_px: int, dim: int, device: torch.device, compiler: Backend | None = inductor
+        self, tower: nn.Module, side_px: int, dim: int, device: torch.device, compiler: Backend | None
     ) -> None:
         self._tower = tower
         self._bulk: Pass = tower

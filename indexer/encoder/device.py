@@ -143,9 +143,9 @@ def device_errors(device: torch.device) -> Iterator[None]:
         # The frames below hold the activations; freed now, they leave room for the next try.
         traceback.clear_frames(error.__traceback__)
         if isinstance(error, MemoryError) or _is_out_of_memory(error):
-            raise DeviceOutOfMemory(f"{device}: a batch did not fit into memory ({_first_line(error)})") from error
+            raise DeviceOutOfMemory(f"{device}: a batch did not fit into memory ({first_line(error)})") from error
         if device.type == "cuda":
-            raise DeviceFailed(f"{device}: {_first_line(error)}") from error
+            raise DeviceFailed(f"{device}: {first_line(error)}") from error
         raise
 
 
@@ -175,7 +175,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(mark in message for mark in _OUT_OF_MEMORY_MARKS)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, without the pages that torch adds."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
